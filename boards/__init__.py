@@ -1,0 +1,1 @@
+"""Boards: platform, clock plan and limits, one file a board."""

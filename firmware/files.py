@@ -1,0 +1,55 @@
+"""Files that are written whole or not at all."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from .errors import FirstspikeError
+
+__all__ = ["write_atomically"]
+
+
+@contextlib.contextmanager
+def write_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a temporary file beside ``path`` and move it there once it is complete and on disk.
+
+    If the block raises, or the disk fills up, ``path`` is left as it was and the temporary file
+    is removed.
+
+    Raises
+    ------
+    FirstspikeError
+        If the file cannot be written; the message names the path and the system's reason.
+    """
+    path = Path(path)
+    temporary = None
+    try:
+        descriptor, temporary = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"
+        )
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+        temporary = None
+    except OSError as error:
+        raise FirstspikeError(
+            f"{path} could not be written ({error.strerror or error}); it was left as it was, "
+            "check the folder and the free space"
+        ) from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+
+
+def _umask() -> int:
+    """Return the process's umask; reading it means setting it for an instant."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

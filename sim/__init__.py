@@ -1,0 +1,1 @@
+"""Golden model, cycle model, compiled simulation, virtual board."""
