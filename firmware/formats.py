@@ -19,8 +19,8 @@ __all__ = [
 #: Spike step of an input or neuron that does not spike.
 NEVER = -1
 
-#: The number of time steps is 1 … MAX_STEPS, so a spike step fits in an ``int32`` with room.
-MAX_STEPS = 0xFFFF
+#: The number of time steps is 1 … MAX_STEPS; on the link the 16th bit tells steps from indices.
+MAX_STEPS = 0x7FFF
 
 WEIGHT_BITS_RANGE = range(2, 9)
 MEMBRANE_BITS_RANGE = range(8, 33)

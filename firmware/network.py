@@ -103,7 +103,7 @@ class Network:
     layers : sequence of Layer
         Each layer has as many inputs as the one before has neurons.
     steps : int
-        T, 1 … 65535.
+        T, 1 … 32767.
     meta : mapping, optional
         Anything JSON holds: ``dataset``, ``encoding``, ``training``, measured ``accuracy`` …
 

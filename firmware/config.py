@@ -1,0 +1,252 @@
+"""What an accelerator is built for: layers, widths, lanes, buffers, and the digest of it all."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, Self
+
+from .errors import DataError
+from .formats import (
+    DECAY_RANGE,
+    MAX_STEPS,
+    MEMBRANE_BITS_RANGE,
+    WEIGHT_BITS_RANGE,
+    column_bounds,
+    signed_bits,
+)
+from .network import Network
+
+__all__ = ["DEFAULT_BUFFER_BYTES", "Config", "LayerConfig", "Region"]
+
+DEFAULT_BUFFER_BYTES = 4096
+
+#: Indices and steps share 16-bit words on the link; the top bit tells them apart.
+_MAX_INPUTS = 0x8000
+_MAX_LANES = 1024
+
+#: Head and CRC of a frame, with room to spare.
+_FRAME_OVERHEAD = 16
+
+
+def _longest_sample(inputs: int, steps: int) -> int:
+    """Bytes of the longest list of spikes: a word for each spike and for each step that has one."""
+    return 2 * (inputs + min(inputs, steps))
+
+
+@dataclass(frozen=True)
+class Region:
+    """A memory of the device as the host sees it: ``words`` words of ``lanes`` bytes each.
+
+    A word is written and read whole, lane 0 first; each lane holds the low ``bits`` bits of its
+    byte and reads back sign-extended if ``signed``.
+    """
+
+    name: str
+    words: int
+    lanes: int
+    bits: int
+    signed: bool
+
+    @property
+    def bytes(self) -> int:
+        """Size of the whole region on the wire."""
+        return self.words * self.lanes
+
+
+@dataclass(frozen=True)
+class LayerConfig:
+    """One layer of the built accelerator.
+
+    Parameters
+    ----------
+    inputs, neurons : int
+        The largest layer that fits.
+    lanes : int
+        Weights fetched and added in one cycle.
+    weight_bits, k, current_bits, membrane_bits : int
+        The arithmetic's ``b``, ``k``, ``i`` and ``v``; see ``docs/arithmetic.md``.
+    rows : int
+        Weight rows held; fewer than ``inputs`` only in layer 0, whose row map then says which
+        inputs have one. 0 means as many as inputs.
+    """
+
+    inputs: int
+    neurons: int
+    lanes: int
+    weight_bits: int = 8
+    k: int = 4
+    current_bits: int = 16
+    membrane_bits: int = 20
+    rows: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.rows:
+            object.__setattr__(self, "rows", self.inputs)
+        for name, allowed in (
+            ("inputs", range(1, _MAX_INPUTS + 1)),
+            ("neurons", range(1, _MAX_INPUTS + 1)),
+            ("lanes", range(1, min(self.neurons, _MAX_LANES) + 1)),
+            ("weight_bits", WEIGHT_BITS_RANGE),
+            ("k", DECAY_RANGE),
+            ("membrane_bits", MEMBRANE_BITS_RANGE),
+            ("current_bits", range(self.weight_bits, self.membrane_bits + 1)),
+            ("rows", range(1, self.inputs + 1)),
+        ):
+            value = getattr(self, name)
+            if value not in allowed:
+                raise DataError(
+                    f"{name} of a layer is {value}, but the range is {allowed[0]} to {allowed[-1]}"
+                )
+
+    @property
+    def groups(self) -> int:
+        """Cycles that one weight row, or one sweep over the neurons, takes."""
+        return -(-self.neurons // self.lanes)
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole accelerator.
+
+    Parameters
+    ----------
+    layers : sequence of LayerConfig
+    max_steps : int
+        Largest number of time steps.
+    buffer_bytes : int
+        Receive buffer of the link, a power of two; the host keeps no more bytes in flight.
+    """
+
+    layers: Sequence[LayerConfig]
+    max_steps: int = 256
+    buffer_bytes: int = DEFAULT_BUFFER_BYTES
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", tuple(self.layers))
+        if not 1 <= len(self.layers) <= 15:
+            raise DataError(f"{len(self.layers)} layers were asked for, but the range is 1 to 15")
+        for index, (before, after) in enumerate(zip(self.layers, self.layers[1:], strict=False)):
+            if before.neurons != after.inputs:
+                raise DataError(
+                    f"layer {index + 1} has {after.inputs} inputs, but layer {index} has "
+                    f"{before.neurons} neurons"
+                )
+            if after.rows != after.inputs:
+                raise DataError(
+                    f"layer {index + 1} has {after.rows} rows for {after.inputs} inputs, but only "
+                    "layer 0 has a row map"
+                )
+        if not 1 <= self.max_steps <= MAX_STEPS:
+            raise DataError(f"max_steps is {self.max_steps}, but the range is 1 to {MAX_STEPS}")
+        if self.buffer_bytes & (self.buffer_bytes - 1):
+            raise DataError(f"buffer_bytes is {self.buffer_bytes}, but it must be a power of two")
+        longest = max(
+            _longest_sample(self.inputs, self.max_steps), *(layer.lanes for layer in self.layers)
+        )
+        if self.buffer_bytes < longest + _FRAME_OVERHEAD:
+            raise DataError(
+                f"buffer_bytes is {self.buffer_bytes}, but the longest frame of this configuration "
+                f"needs {longest + _FRAME_OVERHEAD}"
+            )
+
+    @property
+    def inputs(self) -> int:
+        return self.layers[0].inputs
+
+    @property
+    def outputs(self) -> int:
+        return self.layers[-1].neurons
+
+    @property
+    def row_map(self) -> bool:
+        """Whether layer 0 holds fewer rows than it has inputs."""
+        return self.layers[0].rows < self.inputs
+
+    @cached_property
+    def regions(self) -> tuple[Region, ...]:
+        """Memories by region number: the weights of each layer, then the row map if there is one.
+
+        The word address of weight row ``r``, group ``g`` is ``g * rows + r``. A row map word is a
+        little-endian 16-bit number: bit 15 set and the row, or 0 for an input without a row.
+        """
+        weights = [
+            Region(
+                f"weights_{index}", layer.groups * layer.rows, layer.lanes, layer.weight_bits, True
+            )
+            for index, layer in enumerate(self.layers)
+        ]
+        return (*weights, *([Region("row_map", self.inputs, 2, 8, False)] if self.row_map else []))
+
+    @property
+    def digest(self) -> int:
+        """64 bits that differ whenever anything that host and device must agree on differs."""
+        return int.from_bytes(hashlib.sha256(self.to_json().encode()).digest()[:8], "little")
+
+    def to_json(self) -> str:
+        """The configuration as canonical JSON text; the device carries it and can tell it."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what :meth:`to_json` wrote.
+
+        Raises
+        ------
+        DataError
+            If the text is no configuration.
+        """
+        try:
+            entries: dict[str, Any] = json.loads(text)
+            layers = [LayerConfig(**layer) for layer in entries.pop("layers")]
+            return cls(layers, **entries)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"this is no accelerator configuration: {error}") from error
+
+    @classmethod
+    def for_network(
+        cls,
+        network: Network,
+        lanes: int | Sequence[int] = 64,
+        *,
+        buffer_bytes: int | None = None,
+    ) -> Self:
+        """The smallest accelerator that holds ``network``.
+
+        Parameters
+        ----------
+        network : Network
+        lanes : int or one int a layer
+            Cut to the number of neurons where a layer has fewer.
+        buffer_bytes : int, optional
+            Default: 4096, or as much as the longest frame needs.
+        """
+        counts = [lanes] * len(network.layers) if isinstance(lanes, int) else list(lanes)
+        if len(counts) != len(network.layers):
+            raise DataError(
+                f"{len(counts)} lane counts were given, but the network has "
+                f"{len(network.layers)} layers"
+            )
+        layers = []
+        for index, (layer, count) in enumerate(zip(network.layers, counts, strict=True)):
+            low, high = column_bounds(layer.weights)
+            used = int(layer.weights.any(axis=1).sum()) if index == 0 else layer.inputs
+            layers.append(
+                LayerConfig(
+                    inputs=layer.inputs,
+                    neurons=layer.neurons,
+                    lanes=min(count, layer.neurons),
+                    weight_bits=layer.weight_bits,
+                    k=layer.k,
+                    current_bits=max(
+                        signed_bits(int(low.min()), int(high.max())), layer.weight_bits
+                    ),
+                    membrane_bits=layer.membrane_bits,
+                    rows=max(used, 1),
+                )
+            )
+        if buffer_bytes is None:
+            longest = _longest_sample(network.inputs, network.steps) + _FRAME_OVERHEAD
+            buffer_bytes = max(DEFAULT_BUFFER_BYTES, 1 << (longest - 1).bit_length())
+        return cls(layers, network.steps, buffer_bytes)

@@ -1,0 +1,92 @@
+"""Compiling: a network becomes an image for one configuration, or a sentence that says why not."""
+
+import numpy as np
+
+from .firmware.config import Config, LayerConfig
+from .firmware.errors import CapacityError
+from .firmware.formats import column_bounds, signed_bits
+from .firmware.image import Image
+from .firmware.layout import pack_row_map, pack_weights, row_numbers
+from .firmware.network import Layer, Network
+
+__all__ = ["compile"]
+
+
+def compile(network: Network, config: Config | None = None) -> Image:
+    """Lay a network out for an accelerator.
+
+    Parameters
+    ----------
+    network : Network
+    config : Config, optional
+        What the accelerator is built for. Default: the smallest that holds the network, with at
+        most 64 lanes a layer.
+
+    Raises
+    ------
+    CapacityError
+        If the network does not fit; the message names layer, neuron and value.
+    """
+    if config is None:
+        config = Config.for_network(network)
+    if len(network.layers) != len(config.layers):
+        raise CapacityError(
+            f"the network has {len(network.layers)} layers, but the accelerator is built for "
+            f"{len(config.layers)}; build it for this network"
+        )
+    if network.steps > config.max_steps:
+        raise CapacityError(
+            f"the network runs {network.steps} steps, but the accelerator is built for at most "
+            f"{config.max_steps}; rebuild it or shorten the network's run"
+        )
+    for index, (layer, built) in enumerate(zip(network.layers, config.layers, strict=True)):
+        _check_fit(index, layer, built)
+    rows = row_numbers(network.layers[0].weights)
+    regions = {
+        f"weights_{index}": pack_weights(layer.weights, built)
+        for index, (layer, built) in enumerate(zip(network.layers, config.layers, strict=True))
+    }
+    if config.row_map:
+        if rows.max() >= config.layers[0].rows:
+            raise CapacityError(
+                f"layer 0 uses {rows.max() + 1} weight rows, but the accelerator is built for "
+                f"{config.layers[0].rows}; rebuild it with more rows"
+            )
+        regions["weights_0"] = pack_weights(network.layers[0].weights[rows >= 0], config.layers[0])
+        regions["row_map"] = pack_row_map(rows, config)
+    registers = {"steps": network.steps, "classes": network.outputs}
+    registers |= {f"threshold_{i}": layer.threshold for i, layer in enumerate(network.layers)}
+    return Image(config, registers, regions, network.meta)
+
+
+def _check_fit(index: int, layer: Layer, built: LayerConfig) -> None:
+    """Raise CapacityError unless ``layer`` runs bit for bit on ``built``."""
+    for what, asked, limit in (
+        ("inputs", layer.inputs, built.inputs),
+        ("neurons", layer.neurons, built.neurons),
+        ("weight bits", layer.weight_bits, built.weight_bits),
+    ):
+        if asked > limit:
+            raise CapacityError(
+                f"layer {index} has {asked} {what}, but the accelerator is built for at most "
+                f"{limit}; rebuild it for this network or choose a larger board"
+            )
+    for what, asked, limit in (
+        ("decay shift k", layer.k, built.k),
+        ("membrane bits", layer.membrane_bits, built.membrane_bits),
+    ):
+        if asked != limit:
+            raise CapacityError(
+                f"layer {index} has {what} = {asked}, but the accelerator is built for exactly "
+                f"{limit}; rebuild it or re-time the network"
+            )
+    low, high = column_bounds(layer.weights)
+    for sums in (low, high):
+        neuron = int(np.abs(sums).argmax())
+        if signed_bits(min(int(sums[neuron]), 0), max(int(sums[neuron]), 0)) > built.current_bits:
+            raise CapacityError(
+                f"layer {index}, neuron {neuron}: its weights of one sign add up to {sums[neuron]}, "
+                f"but the accelerator's {built.current_bits}-bit current holds "
+                f"{-(1 << (built.current_bits - 1))} to {(1 << (built.current_bits - 1)) - 1}; "
+                "rebuild it with a wider current or quantise with smaller weights"
+            )
