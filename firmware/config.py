@@ -68,8 +68,8 @@ class LayerConfig:
     weight_bits, k, current_bits, membrane_bits : int
         The arithmetic's ``b``, ``k``, ``i`` and ``v``; see ``docs/arithmetic.md``.
     rows : int
-        Weight rows held; fewer than ``inputs`` only in layer 0, whose row map then says which
-        inputs have one. 0 means as many as inputs.
+        Weight rows held; fewer than ``inputs`` only in layer 0, whose row map says which inputs
+        have one. 0 means as many as inputs.
     """
 
     inputs: int
@@ -159,14 +159,9 @@ class Config:
     def outputs(self) -> int:
         return self.layers[-1].neurons
 
-    @property
-    def row_map(self) -> bool:
-        """Whether layer 0 holds fewer rows than it has inputs."""
-        return self.layers[0].rows < self.inputs
-
     @cached_property
     def regions(self) -> tuple[Region, ...]:
-        """Memories by region number: the weights of each layer, then the row map if there is one.
+        """Memories by region number: the weights of each layer, then the row map of layer 0.
 
         The word address of weight row ``r``, group ``g`` is ``g * rows + r``. A row map word is a
         little-endian 16-bit number: bit 15 set and the row, or 0 for an input without a row.
@@ -177,7 +172,7 @@ class Config:
             )
             for index, layer in enumerate(self.layers)
         ]
-        return (*weights, *([Region("row_map", self.inputs, 2, 8, False)] if self.row_map else []))
+        return (*weights, Region("row_map", self.inputs, 2, 8, False))
 
     @property
     def digest(self) -> int:

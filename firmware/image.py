@@ -85,7 +85,7 @@ class Image:
         layers = []
         for index, layer in enumerate(self.config.layers):
             weights = unpack_weights(self.regions[f"weights_{index}"], layer)
-            if index == 0 and self.config.row_map:
+            if index == 0:
                 rows = unpack_row_map(self.regions["row_map"], self.config)
                 weights = np.where(rows[:, None] >= 0, weights[rows], np.int8(0))
             if index == len(self.config.layers) - 1:

@@ -87,6 +87,7 @@ def unpack_row_map(data: bytes, config: Config) -> np.ndarray:
     rows = np.where(words & _HAS_ROW, words & ~_HAS_ROW, -1)
     if rows.max(initial=-1) >= config.layers[0].rows:
         raise DataError(
-            f"input {rows.argmax()} maps to row {rows.max()}, but {config.layers[0].rows} rows are built"
+            f"input {rows.argmax()} maps to row {rows.max()}, but the accelerator is built for "
+            f"{config.layers[0].rows} rows"
         )
     return rows

@@ -42,18 +42,17 @@ def compile(network: Network, config: Config | None = None) -> Image:
     for index, (layer, built) in enumerate(zip(network.layers, config.layers, strict=True)):
         _check_fit(index, layer, built)
     rows = row_numbers(network.layers[0].weights)
+    if rows.max() >= config.layers[0].rows:
+        raise CapacityError(
+            f"layer 0 uses {rows.max() + 1} weight rows, but the accelerator is built for "
+            f"{config.layers[0].rows}; rebuild it with more rows"
+        )
+    held = [network.layers[0].weights[rows >= 0], *(layer.weights for layer in network.layers[1:])]
     regions = {
-        f"weights_{index}": pack_weights(layer.weights, built)
-        for index, (layer, built) in enumerate(zip(network.layers, config.layers, strict=True))
+        f"weights_{index}": pack_weights(weights, built)
+        for index, (weights, built) in enumerate(zip(held, config.layers, strict=True))
     }
-    if config.row_map:
-        if rows.max() >= config.layers[0].rows:
-            raise CapacityError(
-                f"layer 0 uses {rows.max() + 1} weight rows, but the accelerator is built for "
-                f"{config.layers[0].rows}; rebuild it with more rows"
-            )
-        regions["weights_0"] = pack_weights(network.layers[0].weights[rows >= 0], config.layers[0])
-        regions["row_map"] = pack_row_map(rows, config)
+    regions["row_map"] = pack_row_map(rows, config)
     registers = {"steps": network.steps, "classes": network.outputs}
     registers |= {f"threshold_{i}": layer.threshold for i, layer in enumerate(network.layers)}
     return Image(config, registers, regions, network.meta)
@@ -85,7 +84,7 @@ def _check_fit(index: int, layer: Layer, built: LayerConfig) -> None:
         neuron = int(np.abs(sums).argmax())
         if signed_bits(min(int(sums[neuron]), 0), max(int(sums[neuron]), 0)) > built.current_bits:
             raise CapacityError(
-                f"layer {index}, neuron {neuron}: its weights of one sign add up to {sums[neuron]}, "
+                f"layer {index}, neuron {neuron}: its weights of one sign sum to {sums[neuron]}, "
                 f"but the accelerator's {built.current_bits}-bit current holds "
                 f"{-(1 << (built.current_bits - 1))} to {(1 << (built.current_bits - 1)) - 1}; "
                 "rebuild it with a wider current or quantise with smaller weights"
