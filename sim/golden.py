@@ -38,13 +38,13 @@ def _infer_one(network: Network, sample: np.ndarray, result: Inference, index: i
     """Run one sample and write row ``index`` of ``result``."""
     # An input of layer 0 without weights has no row; a neuron's row is always there.
     has_row = [np.ones(layer.inputs, dtype=bool) for layer in network.layers]
-    has_row[0] = network.layers[0].weights.any(axis=1)
+    has_row[0] = np.any(network.layers[0].weights, axis=1)
     populations = [
         CurrentNeurons(layer.neurons, layer.k, layer.threshold, layer.membrane_bits)
         for layer in network.layers
     ]
     for step in range(network.steps):
-        spikes = sample == step
+        spikes = np.equal(sample, step)
         for level, (layer, population) in enumerate(zip(network.layers, populations, strict=True)):
             result.events[index, level] += spikes.sum()
             result.rows[index, level] += (spikes & has_row[level]).sum()
