@@ -1,0 +1,67 @@
+"""A memory whose words hold one weight for each lane."""
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from ..firmware.config import Region
+from .memory_window import word_layout
+from .token import index_shape
+
+__all__ = ["WeightMemory"]
+
+
+class WeightMemory(wiring.Component):
+    """Holds the words of one region; reads or writes one a cycle.
+
+    This one leaves it to the tools to find block RAM. A board with other memories gives the core
+    another component with the same members and its own ``latency``.
+
+    Parameters
+    ----------
+    region : Region
+    latency : int
+        Cycles from ``address`` to ``data``, at least 1: the first is the memory's own, each
+        further one is a register behind it.
+
+    Members
+    -------
+    address : In
+    data : Out(word_layout(region))
+        The word that was addressed ``latency`` cycles ago, unless that cycle stored.
+    store : In(1)
+        Write ``word`` to ``address``.
+    word : In(word_layout(region))
+    """
+
+    def __init__(self, region: Region, *, latency: int = 2) -> None:
+        self.region = region
+        self.latency = latency
+        super().__init__(
+            {
+                "address": In(index_shape(region.words)),
+                "data": Out(word_layout(region)),
+                "store": In(1),
+                "word": In(word_layout(region)),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        m.submodules.storage = storage = Memory(
+            shape=word_layout(self.region), depth=self.region.words, init=[]
+        )
+        write, read = storage.write_port(), storage.read_port()
+        m.d.comb += [
+            write.addr.eq(self.address),
+            write.data.eq(self.word),
+            write.en.eq(self.store),
+            read.addr.eq(self.address),
+        ]
+        stage = read.data
+        for _ in range(self.latency - 1):
+            previous, stage = stage, Signal.like(self.data, name="output", reset_less=True)
+            m.d.sync += stage.eq(previous)
+        m.d.comb += self.data.eq(stage)
+        return m
