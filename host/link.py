@@ -1,0 +1,390 @@
+"""The host's side of the link: requests go in, answers come out, whatever the line does to both.
+
+:class:`Exchange` is the protocol alone, sans-IO: it is told what arrived and that nothing arrived,
+and says what to write. :class:`Link` moves its bytes over a transport, which is anything that can
+``write``, ``read`` and ``close``: a serial port, a socket, a simulator.
+"""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from .firmware.errors import ConfigurationMismatch, DataError, LinkError, NoReply
+from .firmware.framing import FRAME_OVERHEAD, Frame, FrameDecoder
+from .firmware.protocol import ANSWER, Hello, Op, Status
+
+__all__ = ["Exchange", "Link", "Request", "Statistics", "Transport"]
+
+#: Sequence numbers in use at once. Half of what 8 bits tell apart: an answer that comes twice, as
+#: after a time-out that was too short, comes before that of the request that reuses its number.
+_WINDOW = 128
+
+#: Credit before the device has told its buffer: enough for one greeting.
+_FIRST_CREDIT = 64
+
+#: Frames sent again after a silence before the device counts as gone.
+_SILENCES = 3
+
+_TERMINATOR = b"\0"
+
+
+class Transport(Protocol):
+    """What carries the bytes."""
+
+    def write(self, data: bytes) -> None:
+        """Send all of ``data``; raise DeviceLost if the other side is gone."""
+
+    def read(self, timeout: float) -> bytes:
+        """Return what has arrived, at least one byte, or ``b""`` after ``timeout`` seconds.
+
+        Raise DeviceLost if the other side is gone.
+        """
+
+    def close(self) -> None:
+        """Give the port back; nothing can be sent or received any more."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One operation for the device.
+
+    Parameters
+    ----------
+    op : Op
+    arg : int
+    payload : bytes
+    answer_bytes : int
+        Size of the answer's payload where it is larger than the request, which keeps the bytes on
+        their way back as few as those on their way out.
+    """
+
+    op: Op
+    arg: int = 0
+    payload: bytes = b""
+    answer_bytes: int = 0
+
+
+@dataclass
+class Statistics:
+    """Counts since the link was opened.
+
+    Parameters
+    ----------
+    requests : int
+        Requests answered.
+    frames_sent, frames_received : int
+        Frames in each direction; those received were whole.
+    retries : int
+        Frames sent again.
+    dropped : int
+        Runs of bytes received that were no frame.
+    stray : int
+        Whole frames received that answer nothing that is asked.
+    bytes_sent, bytes_received : int
+    """
+
+    requests: int = 0
+    frames_sent: int = 0
+    frames_received: int = 0
+    retries: int = 0
+    dropped: int = 0
+    stray: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+
+
+class _Pending:
+    """A request that waits for its answer."""
+
+    __slots__ = ("attempts", "cost", "frame", "request")
+
+    def __init__(self, request: Request, frame: bytes) -> None:
+        self.request = request
+        self.frame = frame
+        self.cost = max(len(frame), request.answer_bytes + FRAME_OVERHEAD)
+        self.attempts = 1
+
+
+class Exchange:
+    """Matches answers to requests, keeps within the device's buffer, sends again what got lost.
+
+    The device answers in the order in which frames reach it. So an answer tells that every frame
+    sent before its own, and still unanswered, was lost on the way out or back: these are sent
+    again at once, under the same sequence number. Only silence needs a clock, see :meth:`resend`.
+
+    Parameters
+    ----------
+    credit : int
+        Bytes that may be on their way at once: the device's buffer.
+    retries : int
+        Times that one request is sent again before the line counts as unusable.
+
+    Attributes
+    ----------
+    statistics : Statistics
+    """
+
+    def __init__(self, credit: int = _FIRST_CREDIT, retries: int = 10) -> None:
+        self.credit = credit
+        self.statistics = Statistics()
+        self._retries = retries
+        self._decoder = FrameDecoder()
+        self._outgoing = bytearray()
+        self._seq = 0
+        # In the order of transmission, which is the order of the answers.
+        self._pending: dict[int, _Pending] = {}
+        self._in_flight = 0
+        # Answers whose turn has not come, by sequence number, and the number whose turn it is.
+        self._answered: dict[int, bytes] = {}
+        self._turn = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether every request has been answered and every answer taken."""
+        return not self._pending and not self._answered
+
+    def admits(self, request: Request) -> bool:
+        """Whether :meth:`submit` may be called now."""
+        if self.idle:
+            return True
+        # Recoding adds a byte for each 254, and the zero; a little more keeps this simple.
+        coded = FRAME_OVERHEAD + len(request.payload) + len(request.payload) // 128 + 4
+        cost = max(coded, request.answer_bytes + FRAME_OVERHEAD)
+        return (self._seq - self._turn) % 256 < _WINDOW and self._in_flight + cost <= self.credit
+
+    def submit(self, request: Request) -> None:
+        """Take a request; its bytes are in :meth:`outgoing`.
+
+        Raises
+        ------
+        DataError
+            If it is longer than the device's buffer.
+        """
+        frame = Frame(request.op, self._seq, request.arg, request.payload).encode()
+        if len(frame) > self.credit:
+            raise DataError(
+                f"a request of {len(frame)} bytes was made, but the device's buffer holds "
+                f"{self.credit}"
+            )
+        pending = _Pending(request, frame)
+        self._pending[self._seq] = pending
+        self._in_flight += pending.cost
+        self._seq = (self._seq + 1) % 256
+        self._send(pending)
+
+    def outgoing(self) -> bytes:
+        """Take the bytes to write."""
+        data = bytes(self._outgoing)
+        self._outgoing.clear()
+        self.statistics.bytes_sent += len(data)
+        return data
+
+    def receive(self, data: bytes) -> bool:
+        """Take bytes that arrived; return whether they completed an answer or a stray frame.
+
+        Raises
+        ------
+        NoReply
+            If a request got lost more often than it may be sent again.
+        LinkError
+            If the device refused a request.
+        """
+        self.statistics.bytes_received += len(data)
+        heard = False
+        for frame in self._decoder.feed(data):
+            heard = True
+            self._take(frame)
+        self.statistics.frames_received = self._decoder.accepted
+        self.statistics.dropped = self._decoder.dropped
+        return heard
+
+    def resend(self) -> None:
+        """Send everything unanswered again: nothing has been heard for too long."""
+        for pending in self._pending.values():
+            self.statistics.retries += 1
+            self._send(pending)
+
+    def answers(self) -> Iterator[bytes]:
+        """Take the payloads of the answers that have come, in the order of their requests."""
+        while self._turn in self._answered:
+            payload = self._answered.pop(self._turn)
+            self._turn = (self._turn + 1) % 256
+            yield payload
+
+    def abandon(self) -> None:
+        """Forget every request, and close what may have been written of a frame."""
+        self._pending.clear()
+        self._answered.clear()
+        self._in_flight = 0
+        self._turn = self._seq
+        self._outgoing[:] = _TERMINATOR
+
+    def _send(self, pending: _Pending) -> None:
+        self._outgoing += pending.frame
+        self.statistics.frames_sent += 1
+
+    def _take(self, frame: Frame) -> None:
+        """Match one frame."""
+        pending = self._pending.get(frame.seq)
+        if pending is None or frame.op != pending.request.op | ANSWER:
+            self.statistics.stray += 1
+            return
+        lost = []
+        for seq in self._pending:
+            if seq == frame.seq:
+                break
+            lost.append(seq)
+        del self._pending[frame.seq]
+        self._in_flight -= pending.cost
+        if frame.arg != Status.OK:
+            raise LinkError(f"{pending.request.op.name} was refused: {_sentence(frame.arg)}")
+        self.statistics.requests += 1
+        self._answered[frame.seq] = frame.payload
+        for seq in lost:
+            self._pending[seq] = again = self._pending.pop(seq)
+            again.attempts += 1
+            if again.attempts > self._retries + 1:
+                raise NoReply(
+                    f"a request got lost {self._retries + 1} times in a row; the line is too noisy "
+                    "or the baud rate too high, so lower it or check the cable"
+                )
+            self.statistics.retries += 1
+            self._send(again)
+
+
+def _sentence(status: int) -> str:
+    """A status in words, also one that this release does not know."""
+    try:
+        return Status(status).sentence
+    except ValueError:
+        return f"the device gave status {status}"
+
+
+class Link:
+    """A conversation with a device over a transport.
+
+    Parameters
+    ----------
+    transport : Transport
+    name : str
+        What the errors call the device, such as ``/dev/ttyUSB1 at 1000000 baud``.
+    timeout : float
+        Seconds of silence after which unanswered requests are sent again. It must exceed the time
+        that a full device buffer takes on the line.
+    retries : int
+        See :class:`Exchange`.
+    """
+
+    def __init__(
+        self, transport: Transport, name: str, timeout: float = 0.5, retries: int = 10
+    ) -> None:
+        self._transport = transport
+        self._name = name
+        self._timeout = timeout
+        self._exchange = Exchange(retries=retries)
+        self._settled = False
+        self._last_noise = b""
+
+    @property
+    def statistics(self) -> Statistics:
+        """Counts since the link was opened."""
+        return self._exchange.statistics
+
+    def hello(self) -> Hello:
+        """Ask the device for an account of itself; whatever was under way before is forgotten.
+
+        Raises
+        ------
+        NoReply
+            If nothing that makes sense comes back.
+        DeviceLost
+            If the device went away.
+        ConfigurationMismatch
+            If it speaks another protocol version or contradicts itself.
+        """
+        self._exchange.abandon()
+        (payload,) = self._run([Request(Op.HELLO)])
+        try:
+            hello = Hello.decode(payload)
+        except DataError as error:
+            raise ConfigurationMismatch(f"{self._name}: {error}") from error
+        self._exchange.credit = hello.config.buffer_bytes
+        return hello
+
+    def call(self, request: Request) -> bytes:
+        """Make one request and return its answer's payload; raises what :meth:`stream` does."""
+        (payload,) = self.stream([request])
+        return payload
+
+    def stream(self, requests: Iterable[Request]) -> Iterator[bytes]:
+        """Make requests and yield the payloads of their answers, in the order of the requests.
+
+        As many requests are on their way as the device can hold. ``requests`` is consumed as the
+        answers come in. Stopping early, also by an exception, leaves the link usable.
+
+        Raises
+        ------
+        NoReply
+            If the device does not answer, or the line loses every attempt.
+        DeviceLost
+            If the device went away.
+        LinkError
+            If the device refused a request.
+        """
+        if not self._settled:
+            self.hello()
+        yield from self._run(requests)
+
+    def close(self) -> None:
+        """Close the transport."""
+        self._transport.close()
+
+    def _run(self, requests: Iterable[Request]) -> Iterator[bytes]:
+        """Do what :meth:`stream` does, without a greeting."""
+        exchange = self._exchange
+        upcoming = iter(requests)
+        request = next(upcoming, None)
+        # Stays unset if anything ends this generator before its end.
+        self._settled = False
+        silences = 0
+        deadline = time.monotonic() + self._timeout
+        while request or not exchange.idle:
+            while request and exchange.admits(request):
+                exchange.submit(request)
+                request = next(upcoming, None)
+            if outgoing := exchange.outgoing():
+                self._transport.write(outgoing)
+            data = self._transport.read(max(deadline - time.monotonic(), 0))
+            if exchange.receive(data):
+                silences = 0
+            elif time.monotonic() < deadline:
+                self._last_noise = data or self._last_noise
+                continue
+            elif silences == _SILENCES:
+                raise NoReply(self._silence())
+            else:
+                silences += 1
+                exchange.resend()
+            yield from exchange.answers()
+            deadline = time.monotonic() + self._timeout
+        self._settled = True
+
+    def _silence(self) -> str:
+        """Say why there is no reply."""
+        statistics = self.statistics
+        if statistics.requests:
+            return (
+                f"{self._name} stopped answering; check its power and cable, reset it and load the "
+                "model again"
+            )
+        if statistics.bytes_received:
+            return (
+                f"{self._name} sends bytes that are no answers, such as "
+                f"{self._last_noise[:8].hex(' ') or 'an echo'}; check that it is a Firstspike "
+                "device and that the baud rates agree"
+            )
+        return (
+            f"{self._name} does not answer; check that it is programmed with a Firstspike "
+            "bitstream and that the baud rates agree"
+        )

@@ -1,0 +1,194 @@
+"""Transports: serial ports, pyserial's URLs, and boards that exist only as a model or simulation.
+
+A transport moves bytes and knows nothing of frames; :class:`~firstspike.link.Link` does.
+"""
+
+import contextlib
+import errno
+import os
+import select
+import time
+from pathlib import Path
+from typing import Any
+
+from .firmware.config import Config
+from .firmware.errors import DataError, DeviceLost, PortError
+from .link import Transport
+
+__all__ = ["DEFAULT_BAUD", "MAX_BAUD", "VIRTUAL", "SerialTransport", "is_virtual", "open_virtual"]
+
+DEFAULT_BAUD = 1_000_000
+MAX_BAUD = 12_000_000
+
+#: Ports that stand for no device: the golden model, and the compiled cycle-accurate simulation,
+#: each behind the same link as a board.
+VIRTUAL = ("model:", "sim:")
+
+#: Seconds that the other side may leave our bytes where they are.
+_WRITE_TIMEOUT = 10.0
+
+#: Seconds between two looks at a port that cannot be waited for.
+_POLL = 0.001
+
+_CHUNK = 1 << 16
+
+
+def is_virtual(port: str) -> bool:
+    """Whether ``port`` names a board that needs no hardware."""
+    return port in VIRTUAL
+
+
+def open_virtual(port: str, config: Config) -> Transport:
+    """Build the board that ``model:`` or ``sim:`` names, for a configuration.
+
+    Raises
+    ------
+    BuildError
+        If the simulation's tools are missing or fail.
+    """
+    raise NotImplementedError
+
+
+class SerialTransport:
+    """A serial port, or anything else that pyserial opens.
+
+    Parameters
+    ----------
+    port : str
+        ``/dev/ttyUSB1``, ``COM3``, ``socket://host:4000``, ``rfc2217://host:4000`` …
+    baud : int
+
+    Raises
+    ------
+    PortError
+        If the port does not exist, may not be used, is in use or is no serial port.
+    DataError
+        If the baud rate is out of range.
+    """
+
+    def __init__(self, port: str, baud: int = DEFAULT_BAUD) -> None:
+        import serial
+
+        if not 0 < baud <= MAX_BAUD:
+            raise DataError(f"the baud rate is {baud}, but the range is 1 to {MAX_BAUD}")
+        self._name = port
+        try:
+            # Nothing blocks: waiting is done here, for any number of bytes.
+            self._port: Any = serial.serial_for_url(
+                port, baud, timeout=0, write_timeout=_WRITE_TIMEOUT, exclusive=True
+            )
+        except (OSError, ValueError) as error:
+            raise PortError(_explain(port, error)) from error
+        self._descriptor = self._find_descriptor()
+        # An FTDI chip otherwise keeps short answers for 16 ms. Fails where it means nothing.
+        with contextlib.suppress(AttributeError, OSError, ValueError, NotImplementedError):
+            self._port.set_low_latency_mode(True)
+
+    def write(self, data: bytes) -> None:
+        """Send all of ``data``.
+
+        Raises
+        ------
+        DeviceLost
+            If the port is gone, or takes no bytes.
+        """
+        try:
+            self._port.write(data)
+        except OSError as error:
+            raise self._lost(error) from error
+
+    def read(self, timeout: float) -> bytes:
+        """Return what has arrived, at least one byte, or ``b""`` after ``timeout`` seconds.
+
+        Raises
+        ------
+        DeviceLost
+            If the port is gone.
+        """
+        deadline = time.monotonic() + timeout
+        try:
+            while True:
+                data = self._port.read(_CHUNK)
+                left = deadline - time.monotonic()
+                if data or left <= 0:
+                    return data
+                if self._descriptor is None:
+                    time.sleep(min(left, _POLL))
+                else:
+                    select.select([self._descriptor], [], [], left)
+        except (OSError, TypeError) as error:
+            # pyserial lets a TypeError through when the port is closed under its hands.
+            raise self._lost(error) from error
+
+    def close(self) -> None:
+        """Give the port back; closing twice does nothing."""
+        self._port.close()
+
+    def _find_descriptor(self) -> int | None:
+        """What ``select`` can wait for, where there is such a thing."""
+        try:
+            return self._port.fileno()
+        except (AttributeError, OSError):
+            return None
+
+    def _lost(self, error: Exception) -> DeviceLost:
+        return DeviceLost(
+            f"{self._name} went away while it was in use ({_reason(error)}); "
+            "plug it in again or start what served it"
+        )
+
+
+def _cause(error: BaseException) -> OSError | None:
+    """The system's own error, which pyserial puts a text around."""
+    while not (isinstance(error, OSError) and error.errno):
+        number = error.args[0] if error.args and isinstance(error.args[0], int) else None
+        if number:
+            # termios.error is no OSError, but carries the same number.
+            return OSError(number, os.strerror(number))
+        inner = error.__cause__ or error.__context__
+        if inner is None:
+            return None
+        error = inner
+    return error
+
+
+def _reason(error: Exception) -> str:
+    """The system's reason for a failure, or what pyserial says."""
+    cause = _cause(error)
+    return str(cause.strerror or cause) if cause else str(error)
+
+
+def _explain(port: str, error: Exception) -> str:
+    """Say in one sentence why a port cannot be opened, and what to do."""
+    cause = _cause(error)
+    match cause.errno if cause else None:
+        case errno.ENOENT | errno.ENODEV | errno.ENXIO if "://" not in port:
+            return f"there is no port {port}; {_ports_present()}"
+        case errno.EACCES | errno.EPERM:
+            return (
+                f"{port} may not be used by this account; join the group that owns it "
+                f"(`sudo usermod -aG {_group(port)} $USER`) and log in again"
+            )
+        case errno.EBUSY | errno.EAGAIN:
+            return f"{port} is in use by another program; close that first"
+        case errno.ENOTTY | errno.EISDIR | errno.EINVAL if "://" not in port:
+            return f"{port} is no serial port; {_ports_present()}"
+    return (
+        f"{port} cannot be opened ({_reason(error)}); give a serial port, a URL such as "
+        f"socket://host:4000, or one of {', '.join(VIRTUAL)}"
+    )
+
+
+def _ports_present() -> str:
+    from serial.tools.list_ports import comports
+
+    ports = sorted(found.device for found in comports())
+    return f"present are {', '.join(ports)}" if ports else "no serial port is plugged in"
+
+
+def _group(port: str) -> str:
+    """The group that owns a port, ``dialout`` where that cannot be told."""
+    try:
+        return Path(port).group()
+    except (OSError, KeyError, NotImplementedError):
+        return "dialout"
