@@ -1,0 +1,411 @@
+"""A board that is not there: it speaks the link's protocol byte by byte, and keeps time.
+
+:class:`VirtualBoard` is the line and its clock. Behind it stands a backend, which is the device:
+:class:`ModelBackend` here, which behaves like one, or
+:class:`~firstspike.sim.engine.AcceleratorSimulation`, which is the gateware itself. To the host the
+board is a transport like a serial port.
+
+Time is counted in cycles of the device's clock and passes only where time passes on a desk: while
+bytes are on the line, while the device works, and while the host waits for an answer. What the host
+computes in between takes none, so the accounting does not depend on the machine that it runs on.
+"""
+
+import struct
+import zlib
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from ..firmware.config import Config
+from ..firmware.errors import DataError, DeviceLost
+from ..firmware.framing import FRAME_OVERHEAD, Frame, FrameDecoder
+from ..firmware.image import Image
+from ..firmware.network import Network
+from ..firmware.protocol import (
+    ANSWER,
+    Hello,
+    Op,
+    Outcome,
+    Status,
+    decode_sample,
+    split_memory_address,
+)
+from ..firmware.registers import register_map
+from . import fast
+
+__all__ = ["DEFAULT_CLOCK_HZ", "Backend", "LineUse", "ModelBackend", "VirtualBoard"]
+
+#: A clock that the usual baud rates divide.
+DEFAULT_CLOCK_HZ = 48_000_000
+
+#: Start bit, eight data bits, stop bit.
+_BITS_A_BYTE = 10
+
+#: A UART that is off by more than this loses bytes.
+_BAUD_TOLERANCE = 0.02
+
+_U32 = struct.Struct("<I")
+_U32_MASK = 0xFFFFFFFF
+
+
+class Backend(Protocol):
+    """A device at the far end of a line that carries a byte in ``byte_cycles`` cycles.
+
+    Attributes
+    ----------
+    clock_hz : int
+    byte_cycles : int
+        Set by the board before anything else.
+    """
+
+    clock_hz: int
+    byte_cycles: int
+
+    def send(self, data: bytes, start: int) -> None:
+        """Put bytes on the line to the device, one after the other from cycle ``start`` on.
+
+        ``start`` is not before the end of the bytes sent before, nor before the last ``deadline``.
+        """
+
+    def receive(self, deadline: int) -> tuple[bytes, int]:
+        """Run until the device has sent a zero byte, at most to cycle ``deadline``.
+
+        Returns
+        -------
+        data : bytes
+            What the device has sent since the last call, the zero included; empty if there was
+            nothing.
+        end : int
+            Cycle in which the last of these bytes has left the line.
+        """
+
+    def close(self) -> None:
+        """Free what the device holds."""
+
+
+@dataclass(frozen=True)
+class LineUse:
+    """How busy the line was over a span of virtual time.
+
+    Parameters
+    ----------
+    elapsed : float
+        Seconds.
+    to_device, to_host : float
+        Seconds in which a byte was on the line in this direction.
+    """
+
+    elapsed: float
+    to_device: float
+    to_host: float
+
+    def __sub__(self, earlier: "LineUse") -> "LineUse":
+        """Use between two readings."""
+        return LineUse(
+            self.elapsed - earlier.elapsed,
+            self.to_device - earlier.to_device,
+            self.to_host - earlier.to_host,
+        )
+
+    def __str__(self) -> str:
+        percent = 100 / self.elapsed if self.elapsed else 0.0
+        return (
+            f"{self.elapsed:.4f} s, busy {percent * self.to_device:.1f} % to the device, "
+            f"{percent * self.to_host:.1f} % to the host"
+        )
+
+
+class VirtualBoard:
+    """A transport to a device that is simulated.
+
+    Serves one thread: time passes in :meth:`read` alone.
+
+    Parameters
+    ----------
+    backend : Backend
+    baud : int
+        Bits a second on the line in each direction.
+    latency : float
+        Seconds that a byte takes between the host's program and the line, one way, as in the USB
+        stack of a serial adapter.
+
+    Raises
+    ------
+    DataError
+        If the device's clock cannot be divided down to ``baud`` within 2 %.
+    """
+
+    def __init__(self, backend: Backend, *, baud: int = 3_000_000, latency: float = 0.0) -> None:
+        bit_cycles = round(backend.clock_hz / baud) if baud > 0 else 0
+        if not bit_cycles or abs(backend.clock_hz / bit_cycles / baud - 1) > _BAUD_TOLERANCE:
+            raise DataError(
+                f"a clock of {backend.clock_hz} Hz cannot be divided down to {baud} baud; choose a "
+                "rate that divides it"
+            )
+        if latency < 0:
+            raise DataError(f"the latency is {latency} s, but it takes at least 0")
+        self._backend = backend
+        self._clock_hz = backend.clock_hz
+        backend.byte_cycles = self._byte_cycles = _BITS_A_BYTE * bit_cycles
+        self._latency = round(latency * self._clock_hz)
+        self._now = 0
+        self._line_free = 0
+        self._sent = 0
+        self._received = 0
+        self._open = True
+
+    @property
+    def use(self) -> LineUse:
+        """Time and line use since the board was made."""
+        second = self._byte_cycles / self._clock_hz
+        return LineUse(self._now / self._clock_hz, self._sent * second, self._received * second)
+
+    def write(self, data: bytes) -> None:
+        """Send bytes; they queue up for the line and the call returns at once.
+
+        Raises
+        ------
+        DeviceLost
+            If the board is closed.
+        """
+        self._check_open()
+        start = max(self._line_free, self._now + self._latency)
+        self._backend.send(data, start)
+        self._line_free = start + len(data) * self._byte_cycles
+        self._sent += len(data)
+
+    def read(self, timeout: float) -> bytes:
+        """Wait for bytes, at most ``timeout`` seconds of virtual time.
+
+        Returns
+        -------
+        bytes
+            What has arrived up to the end of the next frame; empty if nothing came in time.
+
+        Raises
+        ------
+        DeviceLost
+            If the board is closed.
+        """
+        self._check_open()
+        deadline = self._now + round(timeout * self._clock_hz)
+        data, end = self._backend.receive(deadline - self._latency)
+        self._received += len(data)
+        self._now = max(self._now, end + self._latency) if data else deadline
+        return data
+
+    def close(self) -> None:
+        """Unplug the board; closing twice does nothing."""
+        if self._open:
+            self._open = False
+            self._backend.close()
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise DeviceLost("the virtual board was closed; open another one")
+
+
+class ModelBackend:
+    """A device that behaves like the gateware: same answers, same counters, approximate timing.
+
+    What it infers with is the network that its memories hold, not one that it was given. Frames
+    wait in a buffer of the configuration's size and are dropped if there is no room.
+
+    Parameters
+    ----------
+    config : Config
+    clock_hz : int
+    build : int
+        32 bits that the greeting tells.
+    """
+
+    def __init__(self, config: Config, *, clock_hz: int = DEFAULT_CLOCK_HZ, build: int = 0) -> None:
+        self.clock_hz = clock_hz
+        self.byte_cycles = _BITS_A_BYTE
+        self._config = config
+        self._greeting = Hello(config, clock_hz, build).encode()
+        self._registers = {address: entry for _, address, entry in register_map(config)}
+        self._values = {address: entry.reset for address, entry in self._registers.items()}
+        self._address = {name: address for name, address, _ in register_map(config)}
+        self._memories = [bytearray(region.bytes) for region in config.regions]
+        self._network: Network | None = None
+        self._decoder = FrameDecoder(config.buffer_bytes)
+        #: Bytes on their way in: data and the cycle in which the first of them starts.
+        self._incoming: deque[tuple[bytes, int]] = deque()
+        #: Frames that wait or are being worked on: when they are done, and their size.
+        self._held: deque[tuple[int, int]] = deque()
+        #: Frames on their way out: data, and the cycle in which they have left the line.
+        self._outgoing: deque[tuple[bytes, int]] = deque()
+        self._busy_until = 0
+        self._line_free = 0
+        self._handlers: dict[int, Callable[[Frame], tuple[bytes | Status, int]]] = {
+            Op.HELLO: self._hello,
+            Op.READ_REGISTER: self._read_register,
+            Op.WRITE_REGISTER: self._write_register,
+            Op.WRITE_MEMORY: self._write_memory,
+            Op.MEMORY_CRC: self._memory_crc,
+            Op.READ_MEMORY: self._read_memory,
+            Op.INFER_BITMAP: self._infer,
+            Op.INFER_SPIKES: self._infer,
+        }
+
+    def send(self, data: bytes, start: int) -> None:
+        """See :meth:`Backend.send`."""
+        self._incoming.append((data, start))
+
+    def receive(self, deadline: int) -> tuple[bytes, int]:
+        """See :meth:`Backend.receive`."""
+        while not self._outgoing and self._incoming:
+            data, start = self._incoming.popleft()
+            # One frame at a time, so that a batch costs no more memory than its requests.
+            length = data.find(b"\0") + 1 or len(data)
+            end = start + length * self.byte_cycles
+            if end > deadline:
+                # Bytes before the deadline change nothing until the rest of their frame is here.
+                self._incoming.appendleft((data, start))
+                break
+            if length < len(data):
+                self._incoming.appendleft((data[length:], end))
+            for frame in self._decoder.feed(data[:length]):
+                self._accept(frame, end)
+        if self._outgoing and self._outgoing[0][1] <= deadline:
+            return self._outgoing.popleft()
+        return b"", deadline
+
+    def close(self) -> None:
+        """See :meth:`Backend.close`."""
+
+    def _accept(self, frame: Frame, now: int) -> None:
+        """Take a frame that is whole in cycle ``now``, and answer it."""
+        while self._held and self._held[0][0] <= now:
+            self._held.popleft()
+        size = FRAME_OVERHEAD + len(frame.payload)
+        if sum(held for _, held in self._held) + size > self._config.buffer_bytes:
+            self._decoder.accepted -= 1
+            self._decoder.dropped += 1
+            return
+        handler = self._handlers.get(frame.op)
+        answer, cycles = handler(frame) if handler else (Status.UNKNOWN_OPERATION, 0)
+        status = Status.OK
+        if isinstance(answer, Status):
+            status, answer = answer, b""
+            self._count("commands_refused")
+        coded = Frame(frame.op | ANSWER, frame.seq, status, answer).encode()
+
+        self._busy_until = max(self._busy_until, now) + size + cycles
+        self._held.append((self._busy_until, size))
+        start = max(self._line_free, self._busy_until)
+        self._line_free = start + len(coded) * self.byte_cycles
+        self._outgoing.append((coded, self._line_free))
+
+    def _count(self, name: str) -> None:
+        address = self._address[name]
+        self._values[address] = (self._values[address] + 1) & _U32_MASK
+
+    # Operations give the answer's payload or what refuses it, and the cycles that they take.
+
+    def _hello(self, frame: Frame) -> tuple[bytes | Status, int]:
+        if frame.payload:
+            return Status.BAD_LENGTH, 0
+        return self._greeting, 0
+
+    def _read_register(self, frame: Frame) -> tuple[bytes | Status, int]:
+        if frame.payload:
+            return Status.BAD_LENGTH, 0
+        if frame.arg not in self._registers:
+            return Status.BAD_ADDRESS, 0
+        self._values[self._address["frames_accepted"]] = self._decoder.accepted & _U32_MASK
+        self._values[self._address["frames_dropped"]] = self._decoder.dropped & _U32_MASK
+        return _U32.pack(self._values[frame.arg]), 0
+
+    def _write_register(self, frame: Frame) -> tuple[bytes | Status, int]:
+        if len(frame.payload) != _U32.size:
+            return Status.BAD_LENGTH, 0
+        if frame.arg not in self._registers:
+            return Status.BAD_ADDRESS, 0
+        if not self._registers[frame.arg].writable:
+            return Status.READ_ONLY, 0
+        (self._values[frame.arg],) = _U32.unpack(frame.payload)
+        self._network = None
+        return b"", 0
+
+    def _span(self, arg: int, words: int | None, payload: bytes) -> tuple[int, slice] | Status:
+        """Region number and bytes of ``words`` words, or of as many as ``payload`` fills."""
+        number, word = split_memory_address(arg)
+        if number >= len(self._config.regions):
+            return Status.BAD_ADDRESS
+        region = self._config.regions[number]
+        if words is None:
+            words, rest = divmod(len(payload), region.lanes)
+            if rest or not words:
+                return Status.BAD_LENGTH
+        if word + words > region.words:
+            return Status.BAD_ADDRESS
+        return number, slice(word * region.lanes, (word + words) * region.lanes)
+
+    def _write_memory(self, frame: Frame) -> tuple[bytes | Status, int]:
+        span = self._span(frame.arg, None, frame.payload)
+        if isinstance(span, Status):
+            return span, 0
+        number, where = span
+        region = self._config.regions[number]
+        # A memory holds the low bits of each lane and reads them back extended.
+        spare = 8 - region.bits
+        lanes = np.frombuffer(frame.payload, np.int8 if region.signed else np.uint8)
+        self._memories[number][where] = (lanes << spare >> spare).astype(lanes.dtype).tobytes()
+        self._network = None
+        return b"", 0
+
+    def _read_memory(self, frame: Frame) -> tuple[bytes | Status, int]:
+        if len(frame.payload) != _U32.size:
+            return Status.BAD_LENGTH, 0
+        span = self._span(frame.arg, _U32.unpack(frame.payload)[0], b"")
+        if isinstance(span, Status):
+            return span, 0
+        number, where = span
+        return bytes(self._memories[number][where]), where.stop - where.start
+
+    def _memory_crc(self, frame: Frame) -> tuple[bytes | Status, int]:
+        answer, cycles = self._read_memory(frame)
+        if isinstance(answer, Status):
+            return answer, cycles
+        return _U32.pack(zlib.crc32(answer)), cycles
+
+    def _infer(self, frame: Frame) -> tuple[bytes | Status, int]:
+        network = self._network = self._network or self._unpack()
+        sample = decode_sample(frame.op, frame.payload, self._config.inputs, network.steps)
+        if isinstance(sample, Status):
+            return sample, 0
+        result = fast.infer(network, sample[None])
+        self._count("inferences")
+        cycles = 0
+        outcome = Outcome(
+            int(result.label[0]),
+            int(result.step[0]),
+            bool(result.fired[0]),
+            cycles,
+            tuple(result.rows[0].tolist()),
+        )
+        return outcome.encode(), cycles
+
+    def _unpack(self) -> Network:
+        """The network that registers and memories hold.
+
+        Raises
+        ------
+        DataError
+            If they hold none: a register or a row of the row map is out of range.
+        """
+        registers = {
+            name: self._values[address]
+            for name, address, entry in register_map(self._config)
+            if entry.writable and name != "model"
+        }
+        regions = {
+            region.name: bytes(memory)
+            for region, memory in zip(self._config.regions, self._memories, strict=True)
+        }
+        return Image(self._config, registers, regions).network()
