@@ -55,7 +55,8 @@ class Status(enum.IntEnum):
     BAD_LENGTH = 2
     BAD_ADDRESS = 3
     READ_ONLY = 4
-    BAD_SAMPLE = 5  #: an index or step out of range, or steps out of order
+    BAD_SAMPLE = 5  #: an index or step out of range, steps out of order, or too many spikes
+    BAD_VALUE = 6  #: a register does not take the value
 
     @property
     def sentence(self) -> str:
@@ -66,7 +67,9 @@ class Status(enum.IntEnum):
             Status.BAD_LENGTH: "the payload has a length that the operation does not take",
             Status.BAD_ADDRESS: "there is no register or memory word at the address",
             Status.READ_ONLY: "the register or memory cannot be written",
-            Status.BAD_SAMPLE: "a spike has an index or a step out of range, or out of order",
+            Status.BAD_SAMPLE: "a spike has an index or a step out of range or out of order, "
+            "or there are more spikes than inputs",
+            Status.BAD_VALUE: "the value is out of the register's range",
         }[self]
 
 
@@ -231,15 +234,16 @@ def decode_sample(op: int, payload: bytes, inputs: int, steps: int) -> np.ndarra
         return sample
     if len(payload) % 2:
         return Status.BAD_LENGTH
-    step = 0
+    step = spikes = 0
     for (word,) in struct.iter_unpack("<H", payload):
         if word & _STEP_WORD:
             opened = word & ~_STEP_WORD
             if not step <= opened < steps:
                 return Status.BAD_SAMPLE
             step = opened
-        elif word >= inputs:
+        elif word >= inputs or spikes == inputs:
             return Status.BAD_SAMPLE
         else:
             sample[word] = step
+            spikes += 1
     return sample

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from .config import Config
 
-__all__ = ["REGISTERS", "Register", "register_map", "to_markdown"]
+__all__ = ["REGISTERS", "Register", "register_map", "register_values", "to_markdown"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,23 @@ def register_map(config: Config) -> Iterator[tuple[str, int, Register]]:
                 yield f"{register.name}_{index}", register.address + index, register
         else:
             yield register.name, register.address, register
+
+
+def register_values(config: Config) -> dict[str, range]:
+    """Values that each writable register takes; the device refuses others.
+
+    Without such limits a write could make the core run for ever.
+    """
+    thresholds = {
+        f"threshold_{index}": range(1, (1 << (layer.membrane_bits - 1)) + 1)
+        for index, layer in enumerate(config.layers)
+    }
+    return {
+        "steps": range(1, config.max_steps + 1),
+        "classes": range(1, config.outputs + 1),
+        "model": range(1 << 32),
+        **thresholds,
+    }
 
 
 def to_markdown() -> str:
