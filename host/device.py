@@ -42,9 +42,6 @@ _U32 = struct.Struct("<I")
 #: Seconds of silence before a frame is sent again, on top of what a full buffer takes on the line.
 _PATIENCE = 0.5
 
-#: The same for a simulation, which computes what a board does at once.
-_VIRTUAL_PATIENCE = 60.0
-
 #: Seconds between two attempts to find a lost device again.
 _RECONNECT_INTERVAL = 0.1
 
@@ -115,7 +112,7 @@ class Device:
         model or ``sim:`` for the compiled cycle-accurate simulation. The latter two are built for
         ``config``, or without it for the first model that is loaded.
     baud : int
-        Baud rate of a serial port.
+        Baud rate of the line.
     config : Config, optional
         What the device is expected to be built for.
     timeout : float, optional
@@ -500,18 +497,16 @@ class Device:
         transport: Transport
         if is_virtual(self._port):
             assert config is not None
-            transport = open_virtual(self._port, config)
-            name, timeout = self._port, _VIRTUAL_PATIENCE
+            transport = open_virtual(self._port, config, self._baud)
         else:
             transport = SerialTransport(self._port, self._baud)
-            name = f"{self._port} at {self._baud} baud"
+        timeout = self._timeout
+        if timeout is None:
             buffer = config.buffer_bytes if config else DEFAULT_BUFFER_BYTES
             # Ten bits a byte, there and back.
             timeout = _PATIENCE + 20 * buffer / self._baud
         try:
-            link = Link(
-                transport, name, timeout if self._timeout is None else self._timeout, self._retries
-            )
+            link = Link(transport, f"{self._port} at {self._baud} baud", timeout, self._retries)
             hello = link.hello()
             if config is not None:
                 _demand(config, hello.config, f"{self._port} is not the device that was expected")

@@ -30,7 +30,7 @@ _TERMINATOR = b"\0"
 
 
 class Transport(Protocol):
-    """What carries the bytes."""
+    """What carries the bytes, and keeps the time while it waits for them."""
 
     def write(self, data: bytes) -> None:
         """Send all of ``data``; raise DeviceLost if the other side is gone."""
@@ -284,7 +284,7 @@ class Link:
         self._timeout = timeout
         self._exchange = Exchange(retries=retries)
         self._settled = False
-        self._last_noise = b""
+        self._noise = b""
 
     @property
     def statistics(self) -> Statistics:
@@ -348,6 +348,8 @@ class Link:
         # Stays unset if anything ends this generator before its end.
         self._settled = False
         silences = 0
+        # How long to wait is for the transport to measure, whose time may be a simulation's. The
+        # deadline is for a line that never falls silent and yet never completes a frame.
         deadline = time.monotonic() + self._timeout
         while request or not exchange.idle:
             while request and exchange.admits(request):
@@ -355,14 +357,14 @@ class Link:
                 request = next(upcoming, None)
             if outgoing := exchange.outgoing():
                 self._transport.write(outgoing)
-            data = self._transport.read(max(deadline - time.monotonic(), 0))
+            data = self._transport.read(self._timeout)
             if exchange.receive(data):
                 silences = 0
-            elif time.monotonic() < deadline:
-                self._last_noise = data or self._last_noise
+            elif data and time.monotonic() < deadline:
+                self._noise = data
                 continue
             elif silences == _SILENCES:
-                raise NoReply(self._silence())
+                raise NoReply(self._explain_silence())
             else:
                 silences += 1
                 exchange.resend()
@@ -370,7 +372,7 @@ class Link:
             deadline = time.monotonic() + self._timeout
         self._settled = True
 
-    def _silence(self) -> str:
+    def _explain_silence(self) -> str:
         """Say why there is no reply."""
         statistics = self.statistics
         if statistics.requests:
@@ -381,7 +383,7 @@ class Link:
         if statistics.bytes_received:
             return (
                 f"{self._name} sends bytes that are no answers, such as "
-                f"{self._last_noise[:8].hex(' ') or 'an echo'}; check that it is a Firstspike "
+                f"{self._noise[:8].hex(' ') or 'an echo'}; check that it is a Firstspike "
                 "device and that the baud rates agree"
             )
         return (

@@ -38,15 +38,35 @@ def is_virtual(port: str) -> bool:
     return port in VIRTUAL
 
 
-def open_virtual(port: str, config: Config) -> Transport:
-    """Build the board that ``model:`` or ``sim:`` names, for a configuration.
+def open_virtual(port: str, config: Config, baud: int = DEFAULT_BAUD) -> Transport:
+    """Make the board that ``model:`` or ``sim:`` names.
+
+    Parameters
+    ----------
+    port : str
+        One of :data:`VIRTUAL`.
+    config : Config
+        What the board is built for.
+    baud : int
+        Rate of its line; time on it is virtual, so it costs nothing to wait.
 
     Raises
     ------
     BuildError
         If the simulation's tools are missing or fail.
+    DataError
+        If the board's clock cannot be divided down to the baud rate.
     """
-    raise NotImplementedError
+    from .sim.virtual_board import Backend, ModelBackend, VirtualBoard
+
+    backend: Backend
+    if port == "model:":
+        backend = ModelBackend(config)
+    else:
+        from .sim.engine import AcceleratorSimulation
+
+        backend = AcceleratorSimulation(config)
+    return VirtualBoard(backend, baud=baud)
 
 
 class SerialTransport:
