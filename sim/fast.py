@@ -160,6 +160,30 @@ def _step(layer: _Layer, step: int, arrivals: np.ndarray, count: int) -> int:
 
 
 @jit
+def _meeting(sample: np.ndarray) -> tuple[int, int]:
+    """Number of inputs that spike, and the one step in which they all do or NEVER."""
+    last = np.int32(NEVER)
+    for i in range(len(sample)):
+        last = max(last, sample[i])
+    active = 0
+    together = 0
+    for i in range(len(sample)):
+        active += sample[i] >= 0
+        together += sample[i] == last
+    return active, int(last) if active == together else NEVER
+
+
+@jit
+def _winner(outputs: np.ndarray, contenders: np.ndarray, count: int) -> int:
+    """The highest of ``outputs`` among the first ``count`` of ``contenders``."""
+    best = contenders[0]
+    for index in range(1, count):
+        if outputs[contenders[index]] > outputs[best]:
+            best = contenders[index]
+    return best
+
+
+@jit
 def _infer(plan: _Plan, samples: np.ndarray, result: _Result) -> None:
     """Run ``samples`` and write their results."""
     label, decision, fired, tied, spikes, potential, events, rows = result
@@ -184,17 +208,11 @@ def _infer(plan: _Plan, samples: np.ndarray, result: _Result) -> None:
         rows[b] = 0
         head[:] = -1
 
-        last = np.int32(NEVER)
-        for i in range(inputs):
-            last = max(last, sample[i])
-        active = 0
-        together = 0
-        for i in range(inputs):
-            active += sample[i] >= 0
-            together += sample[i] == last
+        active, meeting = _meeting(sample)
         begin = steps - 1
         level = 0
-        if active > 0 and active == together and layers > 1:
+        if meeting != NEVER and layers > 1:
+            # The table gives the spikes of layer 0; the simulation starts with layer 1.
             count = 0
             for i in range(inputs):
                 arrivals[count] = i
@@ -208,11 +226,11 @@ def _infer(plan: _Plan, samples: np.ndarray, result: _Result) -> None:
                 count += sums[j] >= plan.least
             for index in range(count):
                 j = arrivals[index]
-                step = last + plan.delays[sums[j]]
+                step = meeting + plan.delays[sums[j]]
                 if step < steps:
                     link[j] = head[step]
                     head[step] = j
-            begin = int(last)
+            begin = meeting
             level = 1
         else:
             for i in range(inputs):
@@ -259,15 +277,10 @@ def _infer(plan: _Plan, samples: np.ndarray, result: _Result) -> None:
         decision[b] = step
         fired[b] = count > 0
         tied[b] = count > 1
-        if count == 0:
+        if count == 0:  # all outputs contend
             count = len(outputs)
-            for j in range(count):
-                arrivals[j] = j
-        best = arrivals[0]
-        for index in range(1, count):
-            if outputs[arrivals[index]] > outputs[best]:
-                best = arrivals[index]
-        label[b] = best
+            arrivals[:count] = np.arange(count)
+        label[b] = _winner(outputs, arrivals, count)
         potential[b] = outputs
 
 

@@ -1,0 +1,185 @@
+"""Images a second on one core: the compiled golden model, its reference, and a peer.
+
+    python bench/golden.py                     MNIST's test images, a random 784-600-10 network
+    python bench/golden.py --network net.npz   a trained network
+    python bench/golden.py --synthetic         random images of MNIST's density, nothing to download
+
+All three simulate the same network on the same images in the same run, on one thread each. The peer
+is snnTorch: its ``Synaptic`` neuron with alpha = 1 − 2^−k and beta = 1 is this project's neuron in
+floating point, without the rounding of the shift. It stops as early as it can, in the step in which
+the last image of a batch is decided. Times are processor time of this process, so other load on the
+machine does not count; the best of several runs is taken.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+
+import numpy as np
+from firstspike.firmware.errors import FirstspikeError
+from firstspike.firmware.formats import NEVER
+from firstspike.firmware.network import Layer, Network
+from firstspike.sim import fast, golden
+from firstspike.sim.compare import require_equal
+from firstspike.sim.result import summarise
+
+#: Share of the test images' pixels that are brighter than half.
+MNIST_DENSITY = 0.132
+PEER_BATCH = 256
+
+
+def random_network(rng: np.random.Generator) -> Network:
+    """A 784-600-10 network with about as many hidden spikes and steps as a trained one."""
+    weights = [
+        np.clip(np.rint(rng.normal(mean, deviation, shape)), -127, 127).astype(np.int8)
+        for mean, deviation, shape in ((0, 24, (784, 600)), (8, 40, (600, 10)))
+    ]
+    return Network([Layer(weights[0], 4, 3500), Layer(weights[1], 4, 2000)], steps=64)
+
+
+def random_samples(rng: np.random.Generator, count: int, inputs: int) -> np.ndarray:
+    """Binary images in which every pixel is lit with the same probability."""
+    return np.where(rng.random((count, inputs)) < MNIST_DENSITY, 0, NEVER).astype(np.int32)
+
+
+def mnist_samples(count: int) -> np.ndarray:
+    """Binary images of MNIST's test set, repeated if there are fewer than ``count``."""
+    from firstspike.data import load
+    from firstspike.encode import Binary
+
+    samples = Binary().encode(load("mnist").x_test)
+    return samples[np.arange(count) % len(samples)]
+
+
+def snntorch_labels(network: Network, samples: np.ndarray) -> np.ndarray:
+    """Decide with snnTorch, one spike a neuron, first output spike wins."""
+    import snntorch
+    import torch
+
+    torch.set_num_threads(1)
+    linears = [torch.tensor(layer.weights.T, dtype=torch.float32) for layer in network.layers]
+    populations = [
+        snntorch.Synaptic(
+            alpha=1 - 2.0**-layer.k,
+            beta=1.0,
+            threshold=layer.threshold - 0.5,  # snnTorch fires above the threshold, not at it
+            reset_mechanism="none",
+        )
+        for layer in network.layers
+    ]
+    labels = []
+    with torch.no_grad():
+        for part in torch.from_numpy(samples).split(PEER_BATCH):
+            states = [population.reset_mem() for population in populations]
+            fired = [torch.zeros(len(part), layer.neurons) for layer in network.layers]
+            label = torch.full((len(part),), -1)
+            for step in range(network.steps):
+                spikes = (part == step).float()
+                for level, (linear, population) in enumerate(
+                    zip(linears, populations, strict=True)
+                ):
+                    charge = torch.nn.functional.linear(spikes, linear)
+                    above, *states[level] = population(charge, *states[level])
+                    spikes = above * (1 - fired[level])
+                    fired[level] += spikes
+                membrane = states[-1][1]
+                best = torch.where(spikes > 0, membrane, -torch.inf).argmax(dim=1)
+                label = torch.where((label < 0) & spikes.any(dim=1), best, label)
+                if (label >= 0).all():
+                    break
+            labels.append(torch.where(label < 0, membrane.argmax(dim=1), label))
+    return torch.cat(labels).numpy()
+
+
+def rate(run: Callable[[np.ndarray], object], samples: np.ndarray, repeats: int) -> float:
+    """Samples a second of processor time, best of ``repeats`` after a first one to warm up."""
+    run(samples[:PEER_BATCH])
+    best = float("inf")
+    for _ in range(repeats):
+        start = time.process_time()
+        run(samples)
+        best = min(best, time.process_time() - start)
+    return len(samples) / best
+
+
+def measure(network: Network, samples: np.ndarray, repeats: int) -> dict:
+    """Time the three on as many of ``samples`` as each is worth waiting for."""
+    found = fast.infer(network, samples)
+    few = samples[: max(1, len(samples) // 40)]
+    some = samples[: max(1, len(samples) // 10)]
+    require_equal(golden.infer(network, few), fast.infer(network, few), network)
+    peer_labels = snntorch_labels(network, some)
+    rates = {
+        "fast": rate(lambda part: fast.infer(network, part), samples, repeats),
+        "golden": rate(lambda part: golden.infer(network, part), few, 1),
+        "snntorch": rate(lambda part: snntorch_labels(network, part), some, repeats),
+    }
+    summary = summarise(found, None, network)
+    return {
+        "network": str(network),
+        "samples": len(samples),
+        "input_spikes": summary.input_spikes,
+        "hidden_spikes": summary.hidden_spikes,
+        "mean_step": summary.mean_step,
+        "snntorch_version": version("snntorch"),
+        "snntorch_same_label": float((peer_labels == found.label[: len(some)]).mean()),
+        "images_per_second": rates,
+        "fast_over_snntorch": rates["fast"] / rates["snntorch"],
+    }
+
+
+def table(result: dict) -> str:
+    """The result as text."""
+    rates = result["images_per_second"]
+    names = {
+        "fast": "firstspike.sim.fast",
+        "golden": "firstspike.sim.golden",
+        "snntorch": f"snnTorch {result['snntorch_version']}",
+    }
+    lines = [
+        result["network"],
+        f"{result['samples']} images, {result['input_spikes']:.1f} input spikes, "
+        f"{result['hidden_spikes']:.1f} hidden spikes, mean decision step "
+        f"{result['mean_step']:.1f}; snnTorch decides for the same label in "
+        f"{100 * result['snntorch_same_label']:.2f} %",
+        "",
+        f"{'one core':<24}{'images/s':>12}{'ratio':>10}",
+    ]
+    for key, name in names.items():
+        lines.append(f"{name:<24}{rates[key]:>12,.0f}{rates[key] / rates['snntorch']:>10.2f}")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--network", metavar="FILE", help="a network's .npz file")
+    parser.add_argument("--synthetic", action="store_true", help="random images instead of MNIST")
+    parser.add_argument("--images", type=int, default=20_000, help="default: %(default)s")
+    parser.add_argument("--repeats", type=int, default=5, help="default: %(default)s")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    options = parser.parse_args()
+    if options.images < 1 or options.repeats < 1:
+        parser.error("--images and --repeats take at least 1")
+    rng = np.random.default_rng(0)
+    try:
+        network = Network.load(options.network) if options.network else random_network(rng)
+        if options.synthetic:
+            samples = random_samples(rng, options.images, network.inputs)
+        else:
+            samples = mnist_samples(options.images)
+        result = measure(network, samples, options.repeats)
+    except FirstspikeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except ModuleNotFoundError as error:
+        print(f"error: {error}; pip install 'firstspike[bench]'", file=sys.stderr)
+        return 1
+    print(json.dumps(result, indent=2) if options.json else table(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
