@@ -1,12 +1,19 @@
 """The inference core: spikes in, decisions out."""
 
-from amaranth.hdl import Module, unsigned
+from collections.abc import Callable
+
+from amaranth.hdl import Module, ResetInserter, Signal, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..firmware.config import Config
-from .memory_window import MemoryPort
-from .token import event_layout, index_shape, result_layout
+from ..firmware.config import Config, Region
+from .decision import Decision
+from .layer import Layer
+from .memory_window import FETCH_CYCLES, MemoryPort
+from .scanner import Scanner
+from .sequencer import Sequencer
+from .token import CYCLE_BITS, GroupSignature, event_layout, index_shape, result_layout
+from .weight_memory import WeightMemory
 
 __all__ = ["Core"]
 
@@ -38,8 +45,15 @@ class Core(wiring.Component):
         Loads memories and reads them back while ``idle``.
     """
 
-    def __init__(self, config: Config, *, trace: bool = False) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        memories: Callable[[Region], WeightMemory] = WeightMemory,
+        trace: bool = False,
+    ) -> None:
         self.config = config
+        self.memories = memories
         self.trace = trace
         widest = max(layer.membrane_bits for layer in config.layers)
         super().__init__(
@@ -55,4 +69,65 @@ class Core(wiring.Component):
         )
 
     def elaborate(self, platform) -> Module:
-        return Module()
+        m = Module()
+        m.submodules.sequencer = sequencer = Sequencer(self.config)
+        m.submodules.decision = decision = Decision(self.config)
+        flushed = ResetInserter(decision.flush)
+
+        wiring.connect(m, wiring.flipped(self.i), sequencer.i)
+        windows = []
+        tokens = sequencer.o
+        for index in range(len(self.config.layers)):
+            layer = Layer(self.config, index, memory=self.memories)
+            m.submodules[f"layer_{index}"] = flushed(layer)
+            wiring.connect(m, tokens, layer.i)
+            m.d.comb += layer.threshold.eq(self.thresholds[index])
+            windows.append(layer.memory)
+            if index < len(self.config.layers) - 1:
+                scanner = Scanner(self.config, index, in_flight=layer.latency)
+                m.submodules[f"scanner_{index}"] = flushed(scanner)
+                wiring.connect(m, layer.o, scanner.i)
+                m.d.comb += layer.room.eq(scanner.room)
+                tokens = scanner.o
+            else:
+                wiring.connect(m, layer.o, decision.i)
+                m.d.comb += layer.room.eq(1)
+        windows.append(sequencer.memory)
+
+        cycles = Signal(CYCLE_BITS)
+        with m.If(sequencer.start):
+            m.d.sync += cycles.eq(1)
+        with m.Elif(~decision.o.valid):
+            m.d.sync += cycles.eq(cycles + 1)
+        m.d.comb += [
+            sequencer.steps.eq(self.steps),
+            sequencer.flush.eq(decision.flush),
+            sequencer.taken.eq(self.o.valid & self.o.ready),
+            decision.classes.eq(self.classes),
+            self.idle.eq(sequencer.idle),
+            self.o.valid.eq(decision.o.valid),
+            self.o.payload.eq(decision.o.payload),
+            self.o.payload.cycles.eq(cycles),
+            decision.o.ready.eq(self.o.ready),
+        ]
+
+        # What is fetched has settled after all but the last of the cycles it may take.
+        capture = self.memory.fetch
+        for cycle in range(FETCH_CYCLES - 1):
+            previous, capture = capture, Signal(name=f"capture_{cycle}")
+            m.d.sync += capture.eq(previous)
+        with m.Switch(self.memory.region):
+            for number, window in enumerate(windows):
+                with m.Case(number):
+                    m.d.comb += [
+                        window.shift.eq(self.memory.shift),
+                        window.store.eq(self.memory.store),
+                        window.capture.eq(capture),
+                        self.memory.byte_out.eq(window.byte_out),
+                    ]
+        m.d.comb += [
+            connection
+            for window in windows
+            for connection in (window.word.eq(self.memory.word), window.byte.eq(self.memory.byte))
+        ]
+        return m

@@ -1,0 +1,186 @@
+"""Turns the spikes of a layer into the tokens of the next."""
+
+from math import isqrt
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth.lib.wiring import In, Out
+
+from ..firmware.config import Config
+from .token import GroupSignature, TokenKind, index_shape, tally_layout, token_layout
+
+__all__ = ["Scanner"]
+
+
+def _lowest(flags: Value) -> Value:
+    """The lowest set bit alone."""
+    return (flags & -flags)[: len(flags)]
+
+
+def _others(flags: Value) -> Value:
+    """All set bits but the lowest."""
+    return (flags & (flags - 1))[: len(flags)]
+
+
+def _position(one: Value) -> Value:
+    """Number of the only bit that is set; 0 if none is."""
+    width = (len(one) - 1).bit_length()
+    return Cat(
+        Cat(one[n] for n in range(len(one)) if n >> bit & 1).any() for bit in range(width)
+    )
+
+
+class Scanner(wiring.Component):
+    """Queues groups of spikes and sends a ``SPIKE`` token for each, lowest neuron first, and the
+    ``STEP`` token that closes their step.
+
+    Parameters
+    ----------
+    config : Config
+    layer : int
+        The layer whose spikes these are.
+    in_flight : int
+        Groups that may still come after ``room`` was taken away.
+    depth : int
+        Groups that the queue holds.
+
+    Members
+    -------
+    i : In(GroupSignature(config, layer))
+    room : Out(1)
+        The queue can take ``in_flight + 1`` groups.
+    o : Out(stream.Signature(token_layout(config, layer + 1)))
+
+    Latency: :attr:`latency` cycles from a group to its first token.
+
+    Throughput: a token a cycle. A group without spikes that closes no step costs nothing.
+    """
+
+    #: Queue (2), ``pick`` and ``chunk``.
+    latency = 4
+
+    def __init__(self, config: Config, layer: int, *, in_flight: int, depth: int = 16) -> None:
+        self.config = config
+        self.layer = layer
+        self.in_flight = in_flight
+        self.depth = depth
+        super().__init__(
+            {
+                "i": In(GroupSignature(config, layer)),
+                "room": Out(1),
+                "o": Out(stream.Signature(token_layout(config, layer + 1))),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        built = self.config.layers[self.layer]
+        index = index_shape(built.neurons)
+
+        # Finding the lowest of many spikes in one cycle would take a deep tree of logic. So a first
+        # stage picks the lowest chunk of lanes that has any, and a second the lane: each looks at
+        # about as many bits as the other. The first is ahead by one chunk, so that the second has
+        # always something to do.
+        width = 1 << (isqrt(built.lanes - 1)).bit_length()
+        tally = tally_layout(self.config, self.layer + 1)
+        chunks = -(-built.lanes // width)
+
+        # enter
+        enter_base = Signal(index)
+        with m.If(self.i.valid):
+            m.d.sync += enter_base.eq(Mux(self.i.closes, 0, enter_base + built.lanes))
+        enter = Signal(
+            data.StructLayout(
+                {
+                    "spikes": built.lanes,
+                    "chunks": chunks,
+                    "base": index,
+                    "closes": 1,
+                    "last": 1,
+                    "rows": tally,
+                }
+            )
+        )
+        m.submodules.queue = queue = SyncFIFOBuffered(
+            width=len(enter.as_value()), depth=self.depth
+        )
+        m.d.comb += [
+            enter.spikes.eq(self.i.spikes),
+            enter.chunks.eq(
+                Cat(self.i.spikes[n * width :][:width].any() for n in range(chunks))
+            ),
+            enter.base.eq(enter_base),
+            enter.closes.eq(self.i.closes),
+            enter.last.eq(self.i.last),
+            enter.rows.eq(self.i.rows),
+            queue.w_data.eq(enter),
+            queue.w_en.eq(self.i.valid & (self.i.closes | enter.chunks.any())),
+            self.room.eq(queue.level < self.depth - self.in_flight),
+        ]
+
+        # pick
+        chunk_take = Signal()
+        pick = data.View(enter.shape(), queue.r_data)
+        pick_fresh = Signal(init=1)
+        pick_left = Signal(chunks, reset_less=True)
+        pick_chunks = Signal(chunks)
+        pick_one = Signal(chunks)
+        pick_others = Signal(chunks)
+        pick_done = Signal()
+        m.d.comb += [
+            pick_chunks.eq(Mux(pick_fresh, pick.chunks, pick_left)),
+            pick_one.eq(_lowest(pick_chunks)),
+            pick_others.eq(_others(pick_chunks)),
+            # Once its spikes are through, a group that closes its step stays for the STEP token.
+            pick_done.eq(Mux(pick.closes, ~pick_chunks.any(), ~pick_others.any())),
+            queue.r_en.eq(chunk_take & pick_done),
+        ]
+        with m.If(chunk_take & queue.r_rdy):
+            m.d.sync += [pick_fresh.eq(pick_done), pick_left.eq(pick_others)]
+
+        # chunk
+        send = Signal()
+        chunk_valid = Signal()
+        chunk_closes = Signal(reset_less=True)
+        chunk_spikes = Signal(width, reset_less=True)
+        chunk_base = Signal(index, reset_less=True)
+        chunk_last = Signal(reset_less=True)
+        chunk_rows = Signal(tally, reset_less=True)
+        chunk_others = Signal(width)
+        m.d.comb += [
+            chunk_others.eq(_others(chunk_spikes)),
+            chunk_take.eq(~chunk_valid | (send & (chunk_closes | ~chunk_others.any()))),
+        ]
+        with m.If(chunk_take):
+            picked = 0
+            for n in range(chunks):
+                picked |= Mux(pick_one[n], pick.spikes[n * width :][:width], 0)
+            m.d.sync += [
+                chunk_valid.eq(queue.r_rdy),
+                chunk_closes.eq(~pick_chunks.any()),
+                chunk_spikes.eq(picked),
+                chunk_base.eq(pick.base + Cat(Const(0, width.bit_length() - 1), _position(pick_one))),
+                chunk_last.eq(pick.last),
+                chunk_rows.eq(pick.rows),
+            ]
+        with m.Elif(send):
+            m.d.sync += chunk_spikes.eq(chunk_others)
+
+        # send
+        send_valid = Signal()
+        send_token = Signal(self.o.payload.shape(), reset_less=True)
+        m.d.comb += [
+            send.eq(~send_valid | self.o.ready),
+            self.o.valid.eq(send_valid),
+            self.o.payload.eq(send_token),
+        ]
+        with m.If(send):
+            m.d.sync += [
+                send_valid.eq(chunk_valid),
+                send_token.kind.eq(Mux(chunk_closes, TokenKind.STEP, TokenKind.SPIKE)),
+                send_token.index.eq(chunk_base + _position(_lowest(chunk_spikes))),
+                send_token.last.eq(chunk_last),
+                send_token.rows.eq(chunk_rows),
+            ]
+        return m
