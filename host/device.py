@@ -29,7 +29,7 @@ from .firmware.image import Image
 from .firmware.layout import unpack_row_map
 from .firmware.network import Network
 from .firmware.protocol import Hello, Op, Outcome, encode_sample, memory_address
-from .firmware.registers import Register, register_map
+from .firmware.registers import Register, register_map, register_values
 from .link import Link, Request, Statistics
 from .transport import DEFAULT_BAUD, SerialTransport, Transport, is_virtual, open_virtual
 
@@ -419,13 +419,17 @@ class Device:
         Raises
         ------
         DataError
-            If there is no such register, it cannot be written or the value has no 32 bits.
+            If there is no such register, it cannot be written or the value is out of its range.
         """
         address, register = self._register(name)
         if not register.writable:
             raise DataError(f"register {name} cannot be written")
-        if not 0 <= value <= 0xFFFFFFFF:
-            raise DataError(f"{value} was to be written to register {name}, which has 32 bits")
+        allowed = register_values(self.config)[name]
+        if value not in allowed:
+            raise DataError(
+                f"{value} was to be written to register {name}, but the range is {allowed[0]} to "
+                f"{allowed[-1]}"
+            )
         self._link.call(Request(Op.WRITE_REGISTER, address, _U32.pack(value)))
 
     def registers(self) -> dict[str, int]:

@@ -1,0 +1,222 @@
+"""Pictures: a sample's spikes and membranes, decision steps, accuracy against steps.
+
+Every function that draws returns a :class:`matplotlib.figure.Figure`, and :func:`save` writes it.
+:func:`firstspike.encode.plot_encoding` draws encoders. Needs matplotlib
+(``pip install 'firstspike[plot]'``).
+"""
+
+import io
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .firmware.errors import BuildError, DataError
+from .firmware.files import write_atomically
+from .firmware.formats import NEVER
+from .firmware.network import Network
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from .sim.result import Inference
+
+__all__ = ["accuracy_by_step", "decision_steps", "raster", "save", "shares_by_step", "to_svg"]
+
+_FORMATS = (".pdf", ".png", ".svg")
+_OURS, _OTHERS, _MARK = "#1f5fa8", "#9aa5b1", "#c8442b"
+
+
+def _figure(width: float, height: float) -> "Figure":
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise BuildError(
+            "pictures need matplotlib, which is not installed; pip install 'firstspike[plot]'"
+        ) from error
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def raster(network: Network, sample: np.ndarray, *, title: str = "") -> "Figure":
+    """Draw one sample: the spikes of every layer and the membranes of the outputs.
+
+    Membranes are relative to the threshold, so an output spikes where its trace reaches 1. Both end
+    with the decision.
+
+    Parameters
+    ----------
+    network : Network
+    sample : (inputs,) integers
+        Spike steps.
+    title : str
+
+    Raises
+    ------
+    DataError
+        If the sample does not suit the network.
+    BuildError
+        If matplotlib is missing.
+    """
+    from .sim.golden import infer
+
+    inference = infer(network, np.asarray(sample)[None])
+    decision, label = int(inference.step[0]), int(inference.label[0])
+    populations = [("inputs", np.where(sample <= decision, sample, NEVER))]
+    populations += [
+        ("outputs" if layer + 1 == len(network.layers) else f"hidden {layer + 1}", spikes[0])
+        for layer, spikes in enumerate(inference.spikes)
+    ]
+    heights = [3.0] * (len(populations) - 1) + [1.2, 2.4]
+    figure = _figure(7, 0.8 * sum(heights))
+    *axes, membranes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
+    for axis, (name, spikes) in zip(axes, populations, strict=True):
+        fired = np.flatnonzero(spikes != NEVER)
+        axis.scatter(spikes[fired], fired, s=9, marker="|", linewidths=1, color=_OURS)
+        axis.set(ylabel=f"{name}\n{len(fired)} of {len(spikes)}", ylim=(-0.5, len(spikes) - 0.5))
+    axes[-1].set_yticks(range(0, network.outputs, max(1, network.outputs // 5)))
+    trace = _membranes(network, populations[-2][1], decision)
+    steps = np.arange(decision + 1)
+    for output in range(network.outputs):
+        if output != label:
+            membranes.plot(steps, trace[:, output], color=_OTHERS, linewidth=1)
+    membranes.plot(steps, trace[:, label], color=_MARK, linewidth=2, label=f"class {label}")
+    membranes.axhline(1, color="black", linewidth=0.8, linestyle=":")
+    membranes.legend(loc="upper left", frameon=False)
+    membranes.set(xlabel="step", ylabel="membrane V / θ", xlim=(-0.5, decision + 0.5))
+    figure.suptitle(title or f"decided for class {label} in step {decision}", fontsize=11)
+    return figure
+
+
+def _membranes(network: Network, spikes: np.ndarray, last: int) -> np.ndarray:
+    """(last + 1, outputs) V / θ of the outputs, given the spikes that arrive at them."""
+    from .sim.neuron import CurrentNeurons
+
+    layer = network.layers[-1]
+    population = CurrentNeurons(layer.neurons, layer.k, layer.threshold, layer.membrane_bits)
+    trace = np.empty((last + 1, layer.neurons))
+    for step in range(last + 1):
+        population.step(layer.weights[spikes == step].sum(axis=0, dtype=np.int64))
+        trace[step] = population.membrane / layer.threshold + 1
+    return trace
+
+
+def decision_steps(inference: "Inference") -> "Figure":
+    """Draw how many samples are decided in each step.
+
+    Raises
+    ------
+    DataError
+        If there are no samples.
+    BuildError
+        If matplotlib is missing.
+    """
+    if not len(inference):
+        raise DataError("there are no samples to draw")
+    figure = _figure(6, 3.2)
+    axis = figure.subplots()
+    counts = np.bincount(inference.step)
+    axis.bar(np.arange(len(counts)), counts, width=1.0, color=_OURS, edgecolor="white")
+    for value, name, style in (
+        (inference.step.mean(), "mean", "-"),
+        (np.median(inference.step), "median", "--"),
+    ):
+        axis.axvline(value, color=_MARK, linestyle=style, label=f"{name} {value:.4g}")
+    axis.legend(frameon=False)
+    axis.set(xlabel="decision step", ylabel="samples", xlim=(-0.7, len(counts) - 0.3))
+    return figure
+
+
+def accuracy_by_step(inference: "Inference", labels: np.ndarray) -> "Figure":
+    """Draw the share of samples that are decided, and decided correctly, by each step.
+
+    Parameters
+    ----------
+    inference : Inference
+    labels : (batch,) integers
+
+    Raises
+    ------
+    DataError
+        If there are no samples, or not as many labels.
+    BuildError
+        If matplotlib is missing.
+    """
+    decided, correct = shares_by_step(inference, labels)
+    figure = _figure(6, 3.2)
+    axis = figure.subplots()
+    steps = np.arange(len(decided))
+    axis.step(steps, 100 * decided, where="post", color=_OTHERS, label="decided")
+    axis.step(steps, 100 * correct, where="post", color=_OURS, label="decided correctly")
+    axis.axhline(100 * correct[-1], color=_MARK, linewidth=0.8, linestyle=":")
+    axis.annotate(
+        f"{100 * correct[-1]:.2f} %",
+        (0, 100 * correct[-1]),
+        xytext=(4, -12),
+        textcoords="offset points",
+        color=_MARK,
+    )
+    axis.legend(frameon=False, loc="lower right")
+    axis.set(xlabel="step", ylabel="samples in %", ylim=(0, 104), xlim=(0, max(len(steps) - 1, 1)))
+    return figure
+
+
+def shares_by_step(inference: "Inference", labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Shares of the samples that are decided, and decided correctly, by the end of each step.
+
+    Returns
+    -------
+    decided, correct : (steps,) float64
+        Up to the last step in which anything is decided.
+
+    Raises
+    ------
+    DataError
+        If there are no samples, or not as many labels.
+    """
+    labels = np.asarray(labels)
+    if not len(inference) or labels.shape != inference.label.shape:
+        raise DataError(
+            f"there are {len(inference)} samples and labels of shape {labels.shape}, but at least "
+            "one sample and a label for each are needed"
+        )
+    right = inference.label == labels
+    length = int(inference.step.max()) + 1
+    decided = np.bincount(inference.step, minlength=length).cumsum()
+    correct = np.bincount(inference.step[right], minlength=length).cumsum()
+    return decided / len(inference), correct / len(inference)
+
+
+def save(figure: "Figure", path: str | os.PathLike[str]) -> None:
+    """Write a figure as PNG, SVG or PDF, whichever ``path`` ends in; whole or not at all.
+
+    Raises
+    ------
+    DataError
+        If ``path`` ends in something else.
+    FirstspikeError
+        If the file cannot be written.
+    """
+    kind = Path(path).suffix.lower()
+    if kind not in _FORMATS:
+        raise DataError(f"{path} was to be a picture; its name must end in {', '.join(_FORMATS)}")
+    with write_atomically(path) as file:
+        file.write(_render(figure, kind[1:]))
+
+
+def to_svg(figure: "Figure") -> str:
+    """The figure as an SVG element, to be put in a page."""
+    text = _render(figure, "svg").decode()
+    return text[text.index("<svg") :]
+
+
+def _render(figure: "Figure", kind: str) -> bytes:
+    """The bytes of a picture, the same for the same figure."""
+    import matplotlib
+
+    buffer = io.BytesIO()
+    dated = {"pdf": "CreationDate", "svg": "Date"}
+    metadata = {dated[kind]: None} if kind in dated else None
+    with matplotlib.rc_context({"svg.hashsalt": "firstspike"}):
+        figure.savefig(buffer, format=kind, dpi=150, metadata=metadata)
+    return buffer.getvalue()
