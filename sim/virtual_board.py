@@ -36,7 +36,7 @@ from ..firmware.protocol import (
 from ..firmware.registers import register_map
 from . import fast
 
-__all__ = ["DEFAULT_CLOCK_HZ", "Backend", "LineUse", "ModelBackend", "VirtualBoard"]
+__all__ = ["DEFAULT_CLOCK_HZ", "Backend", "LineUse", "ModelBackend", "Transport", "VirtualBoard"]
 
 #: A clock that the usual baud rates divide.
 DEFAULT_CLOCK_HZ = 48_000_000
@@ -49,6 +49,22 @@ _BAUD_TOLERANCE = 0.02
 
 _U32 = struct.Struct("<I")
 _U32_MASK = 0xFFFFFFFF
+
+
+class Transport(Protocol):
+    """What carries bytes between host and device, seen from the host."""
+
+    def write(self, data: bytes) -> None:
+        """Send bytes; raise DeviceLost if the other side is gone."""
+
+    def read(self, timeout: float) -> bytes:
+        """Return at least one byte, or ``b""`` after ``timeout`` seconds.
+
+        Raise DeviceLost if the other side is gone.
+        """
+
+    def close(self) -> None:
+        """Give the other side up."""
 
 
 class Backend(Protocol):
