@@ -63,9 +63,7 @@ class _BitTimer(wiring.Component):
     def __init__(self, clock_hz: int, baud: int) -> None:
         self.period, self.fraction_bits = bit_period(clock_hz, baud)
         self.clock = 1 << self.fraction_bits
-        super().__init__(
-            {"restart": In(1), "first": In(range(self.period + 1)), "strobe": Out(1)}
-        )
+        super().__init__({"restart": In(1), "first": In(range(self.period + 1)), "strobe": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

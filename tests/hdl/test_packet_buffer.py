@@ -12,9 +12,7 @@ from streams import receive, run, send
 def test_only_committed_packets_come_out(seed: int, headed: bool) -> None:
     rng = random.Random(seed)
     dut = PacketBuffer(8, 16, headed=headed)
-    packets = [
-        [rng.randrange(256) for _ in range(rng.randrange(1, 15))] for _ in range(60)
-    ]
+    packets = [[rng.randrange(256) for _ in range(rng.randrange(1, 15))] for _ in range(60)]
     kept = [rng.random() < 0.7 for _ in packets]
     expected = [item for packet, keep in zip(packets, kept, strict=True) if keep for item in packet]
 

@@ -1,0 +1,306 @@
+"""Carries out what the host asks for."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, ValueLike
+from amaranth.lib import enum, stream, wiring
+from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
+from amaranth.lib.wiring import In, Out, connect
+
+from ..firmware.config import Config
+from ..firmware.framing import HEAD
+from ..firmware.protocol import ANSWER, Hello, Op, Status
+from .cobs import PacketByte
+from .framing import FrameItem
+from .hello import HelloRom
+from .memory_streamer import MemoryStreamer
+from .memory_window import MemoryPort
+from .packet_buffer import PacketBuffer
+from .registers import RegisterBus
+from .sample_reader import SampleReader
+from .token import event_layout, index_shape, result_layout
+
+__all__ = ["CommandProcessor"]
+
+
+class _Answer(enum.Enum, shape=2):
+    """What follows the head of an answer."""
+
+    STATUS = 0  #: nothing
+    WORD = 1
+    HELLO = 2
+    MEMORY = 3
+
+
+class CommandProcessor(wiring.Component):
+    """Executes frames in the order in which they came, and answers each.
+
+    Samples are unpacked while the core still runs the sample before; all else waits until the core
+    is idle, so nothing changes under a running sample. Any content gets an answer.
+
+    Parameters
+    ----------
+    config : Config
+    hello : Hello
+
+    Members
+    -------
+    i : In(stream)
+        Frames without their CRCs, as :class:`~firstspike.hdl.framing.FrameItem`.
+    o : Out(stream)
+        Answers without their CRCs, as :class:`~firstspike.hdl.cobs.PacketByte`.
+    events : Out(stream)
+        Samples for the core, each only once it is known to be right.
+    results : In(stream)
+    idle : In(1)
+        The core is idle.
+    memory : Out(MemoryPort(config))
+    registers : Out(RegisterBus())
+    steps : In
+        The register of this name.
+    refused, inferred : Out(1)
+        For a cycle each: an answer had another status than ``OK``; an inference was answered.
+
+    Throughput: that of :class:`~firstspike.hdl.sample_reader.SampleReader` and
+    :class:`~firstspike.hdl.memory_streamer.MemoryStreamer`, less about ten cycles a frame.
+    """
+
+    def __init__(self, config: Config, hello: Hello) -> None:
+        self._config = config
+        self._hello = hello
+        super().__init__(
+            {
+                "i": In(stream.Signature(FrameItem)),
+                "o": Out(stream.Signature(PacketByte)),
+                "events": Out(stream.Signature(event_layout(config))),
+                "results": In(stream.Signature(result_layout(config))),
+                "idle": In(1),
+                "memory": Out(MemoryPort(config)),
+                "registers": Out(RegisterBus()),
+                "steps": In(index_shape(config.max_steps + 1)),
+                "refused": Out(1),
+                "inferred": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+
+        m.submodules.hello = hello = HelloRom(self._hello)
+        m.submodules.reader = reader = SampleReader(self._config)
+        m.submodules.streamer = streamer = MemoryStreamer(self._config)
+        m.submodules.crc = crc = CRC32_ISO_HDLC().create()
+        m.submodules.samples = samples = PacketBuffer(
+            event_layout(self._config), self._config.inputs + 1
+        )
+        connect(m, samples.o, wiring.flipped(self.events))
+        connect(m, streamer.memory, wiring.flipped(self.memory))
+
+        # The request at hand, and the word that it brings or that answers it.
+        head = Signal(8 * HEAD.size)
+        op, seq, arg = head[:8], head[8:16], head[16:]
+        word = Signal(32)
+        count = Signal(range(8))
+        status = Signal(Status)
+        answer = Signal(_Answer)
+        answering = Signal()
+        answered = Signal()
+
+        # The inference that the core works on. It came before the request at hand, so its answer
+        # goes first; and one at a time is enough, for the sample after it waits complete.
+        running = Signal()
+        running_bitmap = Signal()
+        running_seq = Signal.like(seq)
+
+        m.d.comb += [
+            self.registers.address.eq(arg),
+            self.registers.value.eq(word),
+            streamer.region.eq(arg[24:]),
+            streamer.word.eq(arg[:24]),
+            streamer.words.eq(word),
+            streamer.i.payload.eq(self.i.p.data),
+            reader.bitmap.eq(op == Op.INFER_BITMAP),
+            reader.steps.eq(self.steps),
+            reader.i.payload.eq(self.i.payload),
+            samples.i.payload.eq(reader.o.payload),
+            samples.commit.eq(reader.commit),
+            samples.discard.eq(reader.discard),
+            crc.data.eq(streamer.o.p.data),
+        ]
+        # A complete sample is handed over only when there is room to note whose it is.
+        wait = Signal()
+        m.d.comb += [
+            wait.eq(reader.commit & running),
+            samples.i.valid.eq(reader.o.valid & ~wait),
+            reader.o.ready.eq(samples.i.ready & ~wait),
+        ]
+
+        def reply(code: Status) -> None:
+            m.d.sync += status.eq(code)
+            m.next = "answer"
+
+        ended = Signal()
+        m.d.comb += ended.eq(self.i.valid & self.i.p.end)
+
+        with m.FSM(name="state"):
+            with m.State("head"):
+                m.d.comb += self.i.ready.eq(1)
+                m.d.sync += [status.eq(Status.OK), answer.eq(_Answer.STATUS)]
+                with m.If(self.i.valid):
+                    m.d.sync += [head.eq(Cat(head[8:], self.i.p.data)), count.eq(count + 1)]
+                    with m.If(self.i.p.end):
+                        m.d.sync += count.eq(0)
+                    with m.Elif(count == HEAD.size - 1):
+                        m.d.sync += count.eq(0)
+                        m.next = "begin"
+
+            with m.State("begin"):
+                with m.If((op == Op.INFER_BITMAP) | (op == Op.INFER_SPIKES)):
+                    m.next = "sample"
+                # Nothing else may happen while a sample is in the core.
+                with m.Elif(~running & self.idle):
+                    m.next = "payload"
+                    with m.If(op == Op.WRITE_MEMORY):
+                        m.d.comb += streamer.write.eq(1)
+                        m.next = "write"
+
+            with m.State("sample"):
+                m.d.comb += [reader.i.valid.eq(self.i.valid), self.i.ready.eq(reader.i.ready)]
+                with m.If(reader.commit & samples.i.ready & ~wait):
+                    m.d.sync += [
+                        running.eq(1),
+                        running_bitmap.eq(reader.bitmap),
+                        running_seq.eq(seq),
+                    ]
+                    m.next = "head"
+                with m.If(reader.discard):
+                    reply(reader.status)
+
+            with m.State("write"):
+                m.d.comb += streamer.i.valid.eq(self.i.valid & ~self.i.p.end)
+                m.d.comb += self.i.ready.eq(streamer.i.ready)
+                with m.If(ended & ~streamer.busy):
+                    reply(Status.OK)
+                    with m.If(~streamer.known):
+                        reply(Status.BAD_ADDRESS)
+                    with m.Elif(~streamer.whole):
+                        reply(Status.BAD_LENGTH)
+                    with m.Elif(streamer.excess):
+                        reply(Status.BAD_ADDRESS)
+
+            with m.State("payload"):
+                m.d.comb += self.i.ready.eq(1)
+                with m.If(self.i.valid & ~self.i.p.end):
+                    m.d.sync += word.eq(Cat(word[8:], self.i.p.data))
+                    # More than five bytes are as wrong as five.
+                    with m.If(count != 5):
+                        m.d.sync += count.eq(count + 1)
+                with m.If(ended):
+                    m.d.sync += count.eq(0)
+                    m.next = "execute"
+                    with m.Switch(op):
+                        with m.Case(Op.HELLO, Op.READ_REGISTER):
+                            with m.If(count != 0):
+                                reply(Status.BAD_LENGTH)
+                        with m.Case(Op.WRITE_REGISTER, Op.MEMORY_CRC, Op.READ_MEMORY):
+                            with m.If(count != 4):
+                                reply(Status.BAD_LENGTH)
+                        with m.Default():
+                            reply(Status.UNKNOWN_OPERATION)
+
+            with m.State("execute"):
+                m.next = "answer"
+                with m.Switch(op):
+                    with m.Case(Op.HELLO):
+                        m.d.sync += answer.eq(_Answer.HELLO)
+                    with m.Case(Op.READ_REGISTER):
+                        with m.If(self.registers.known):
+                            m.d.sync += [word.eq(self.registers.current), answer.eq(_Answer.WORD)]
+                        with m.Else():
+                            reply(Status.BAD_ADDRESS)
+                    with m.Case(Op.WRITE_REGISTER):
+                        with m.If(~self.registers.known):
+                            reply(Status.BAD_ADDRESS)
+                        with m.Elif(~self.registers.writable):
+                            reply(Status.READ_ONLY)
+                        with m.Elif(~self.registers.accepted):
+                            reply(Status.BAD_VALUE)
+                        with m.Else():
+                            m.d.comb += self.registers.write.eq(1)
+                    with m.Default():
+                        with m.If(streamer.known & streamer.fits):
+                            m.d.comb += [streamer.read.eq(1), crc.start.eq(1)]
+                            m.d.sync += answer.eq(_Answer.MEMORY)
+                            with m.If(op == Op.MEMORY_CRC):
+                                m.next = "crc"
+                        with m.Else():
+                            reply(Status.BAD_ADDRESS)
+
+            with m.State("crc"):
+                m.d.comb += [streamer.o.ready.eq(1), crc.valid.eq(streamer.o.valid)]
+                with m.If(~streamer.busy):
+                    m.d.sync += [word.eq(crc.crc), answer.eq(_Answer.WORD)]
+                    m.next = "answer"
+
+            with m.State("answer"):
+                m.d.comb += answering.eq(1)
+                with m.If(answered & ~running):
+                    m.d.comb += self.refused.eq(status != Status.OK)
+                    m.next = "head"
+
+        def number(value: ValueLike, size: int) -> Signal:
+            """``value`` as ``size`` bytes."""
+            extended = Signal(8 * size)
+            m.d.comb += extended.eq(value)
+            return extended
+
+        # What an answer is made of, but for the greeting and the contents of memories.
+        result = self.results.p
+        of_inference = Cat(
+            Mux(running_bitmap, Op.INFER_BITMAP | ANSWER, Op.INFER_SPIKES | ANSWER),
+            running_seq,
+            number(Status.OK, 4),
+            number(result.cycles, 4),
+            number(result.label, 2),
+            number(result.step, 2),
+            number(result.fired, 2),
+            *(number(rows, 2) for rows in result.rows),
+        )
+        of_request = Cat(op | ANSWER, seq, number(status, 4), word)
+
+        index = Signal(range(len(of_inference) // 8))
+        final = Signal.like(index)
+        is_long = Signal()
+        m.d.comb += [
+            is_long.eq((answer == _Answer.HELLO) | ((answer == _Answer.MEMORY) & streamer.busy)),
+            final.eq(HEAD.size - 1),
+        ]
+        with m.If(running):
+            m.d.comb += final.eq(len(of_inference) // 8 - 1)
+        with m.Elif(answer == _Answer.WORD):
+            m.d.comb += final.eq(len(of_request) // 8 - 1)
+
+        def follow(body: stream.Interface) -> None:
+            m.d.comb += [
+                self.o.payload.eq(body.payload),
+                self.o.valid.eq(body.valid),
+                body.ready.eq(self.o.ready),
+            ]
+
+        with m.If(running | (index < HEAD.size) | ~is_long):
+            m.d.comb += [
+                self.o.p.data.eq(Mux(running, of_inference, of_request).word_select(index, 8)),
+                self.o.p.last.eq((index == final) & (running | ~is_long)),
+                self.o.valid.eq(Mux(running, self.results.valid, answering)),
+            ]
+        with m.Elif(answer == _Answer.HELLO):
+            follow(hello.o)
+        with m.Else():
+            follow(streamer.o)
+
+        m.d.comb += answered.eq(self.o.valid & self.o.ready & self.o.p.last)
+        with m.If(self.o.valid & self.o.ready & ((index != HEAD.size) | running | ~is_long)):
+            m.d.sync += index.eq(index + 1)
+        with m.If(answered):
+            m.d.sync += [index.eq(0), running.eq(0)]
+            m.d.comb += [self.results.ready.eq(running), self.inferred.eq(running)]
+
+        return m

@@ -1,0 +1,104 @@
+"""The register file, generated from the register table."""
+
+from typing import Any
+
+from amaranth.hdl import Module, Shape, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import bits_for
+
+from ..firmware.config import Config
+from ..firmware.registers import register_map, register_values
+
+__all__ = ["RegisterBus", "RegisterFile"]
+
+_WIDTH = 32
+
+
+class RegisterBus(wiring.Signature):
+    """Access to one register at a time, from the side that asks.
+
+    Members
+    -------
+    address : Out(32)
+    value : Out(32)
+        To be written.
+    write : Out(1)
+        Takes effect only if ``known``, ``writable`` and ``accepted``.
+    current : In(32)
+        The register's value, in the same cycle.
+    known, writable, accepted : In(1)
+        There is a register at ``address``; it can be written; it takes ``value``.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "address": Out(_WIDTH),
+                "value": Out(_WIDTH),
+                "write": Out(1),
+                "current": In(_WIDTH),
+                "known": In(1),
+                "writable": In(1),
+                "accepted": In(1),
+            }
+        )
+
+
+class RegisterFile(wiring.Component):
+    """Holds the registers of :data:`~firstspike.firmware.registers.REGISTERS`.
+
+    Parameters
+    ----------
+    config : Config
+
+    Members
+    -------
+    bus : In(RegisterBus())
+    (name of a writable register) : Out
+        Its value, as wide as its largest.
+    (name of a counter) : In(1)
+        Counts the cycles in which it is high.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._values = register_values(config)
+        members: dict[str, Any] = {"bus": In(RegisterBus())}
+        for name, _, register in register_map(config):
+            members[name] = In(1)
+            if register.writable:
+                width = bits_for(self._values[name][-1])
+                members[name] = Out(Shape(width), init=register.reset)
+        super().__init__(members)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+
+        registers = list(register_map(self._config))
+        contents = {}
+        for name, _, register in registers:
+            contents[name] = getattr(self, name)
+            if not register.writable:
+                contents[name] = Signal(_WIDTH, name=f"{name}_counter")
+                m.d.sync += contents[name].eq(contents[name] + getattr(self, name))
+
+        # One comparison for the bits that no address uses keeps those for each register short.
+        width = bits_for(max(address for _, address, _ in registers))
+        with m.If(self.bus.address[width:] == 0), m.Switch(self.bus.address[:width]):
+            for name, address, register in registers:
+                with m.Case(address):
+                    m.d.comb += [
+                        self.bus.known.eq(1),
+                        self.bus.writable.eq(register.writable),
+                        self.bus.current.eq(contents[name]),
+                    ]
+                    if register.writable:
+                        values = self._values[name]
+                        m.d.comb += self.bus.accepted.eq(
+                            (self.bus.value >= values[0]) & (self.bus.value <= values[-1])
+                        )
+                        with m.If(self.bus.write & self.bus.accepted):
+                            m.d.sync += contents[name].eq(self.bus.value)
+
+        return m
