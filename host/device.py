@@ -3,7 +3,6 @@
 A board, its cycle-accurate simulation and the golden model behind the same link are used alike.
 """
 
-import difflib
 import struct
 import time
 import zlib
@@ -31,6 +30,7 @@ from .firmware.network import Network
 from .firmware.protocol import Hello, Op, Outcome, encode_sample, memory_address
 from .firmware.registers import Register, register_map, register_values
 from .link import Link, Request, Statistics
+from .suggest import suggest
 from .transport import DEFAULT_BAUD, SerialTransport, Transport, is_virtual, open_virtual
 
 __all__ = ["Device", "Result", "open"]
@@ -450,7 +450,7 @@ class Device:
         """
         regions = {region.name: number for number, region in enumerate(self.config.regions)}
         if name not in regions:
-            raise DataError(f"there is no memory region {name}{_suggest(name, regions)}")
+            raise DataError(f"there is no memory region {name}{suggest(name, regions)}")
         number = regions[name]
         region = self.config.regions[number]
         count = max(1, self.config.buffer_bytes // 4 // region.lanes)
@@ -469,7 +469,7 @@ class Device:
     def _register(self, name: str) -> tuple[int, Register]:
         table = {known: (address, entry) for known, address, entry in register_map(self.config)}
         if name not in table:
-            raise DataError(f"there is no register {name}{_suggest(name, table)}")
+            raise DataError(f"there is no register {name}{suggest(name, table)}")
         return table[name]
 
     def _read_all(self, wanted: Any) -> dict[str, int]:
@@ -552,12 +552,6 @@ def _number(payload: bytes) -> int:
     if len(payload) != _U32.size:
         raise LinkError(f"an answer has {len(payload)} bytes where a number of 4 was expected")
     return int(_U32.unpack(payload)[0])
-
-
-def _suggest(name: str, known: Any) -> str:
-    """The end of an error about an unknown name."""
-    near = difflib.get_close_matches(name, known, 1)
-    return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
 
 
 def _demand(asked: Config, built: Config, consequence: str) -> None:

@@ -72,7 +72,7 @@ def raster(network: Network, sample: np.ndarray, *, title: str = "") -> "Figure"
     *axes, membranes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
     for axis, (name, spikes) in zip(axes, populations, strict=True):
         fired = np.flatnonzero(spikes != NEVER)
-        axis.scatter(spikes[fired], fired, s=9, marker="|", linewidths=1, color=_OURS)
+        axis.scatter(spikes[fired], fired, s=18, marker="|", linewidths=1.2, color=_OURS)
         axis.set(ylabel=f"{name}\n{len(fired)} of {len(spikes)}", ylim=(-0.5, len(spikes) - 0.5))
     axes[-1].set_yticks(range(0, network.outputs, max(1, network.outputs // 5)))
     trace = _membranes(network, populations[-2][1], decision)
@@ -82,7 +82,7 @@ def raster(network: Network, sample: np.ndarray, *, title: str = "") -> "Figure"
             membranes.plot(steps, trace[:, output], color=_OTHERS, linewidth=1)
     membranes.plot(steps, trace[:, label], color=_MARK, linewidth=2, label=f"class {label}")
     membranes.axhline(1, color="black", linewidth=0.8, linestyle=":")
-    membranes.legend(loc="upper left", frameon=False)
+    membranes.legend(loc="center left", frameon=False)
     membranes.set(xlabel="step", ylabel="membrane V / θ", xlim=(-0.5, decision + 0.5))
     figure.suptitle(title or f"decided for class {label} in step {decision}", fontsize=11)
     return figure
@@ -143,6 +143,8 @@ def accuracy_by_step(inference: "Inference", labels: np.ndarray) -> "Figure":
         If matplotlib is missing.
     """
     decided, correct = shares_by_step(inference, labels)
+    # The last value twice, so that its step has a width.
+    decided, correct = (np.append(shares, shares[-1]) for shares in (decided, correct))
     figure = _figure(6, 3.2)
     axis = figure.subplots()
     steps = np.arange(len(decided))
@@ -156,8 +158,8 @@ def accuracy_by_step(inference: "Inference", labels: np.ndarray) -> "Figure":
         textcoords="offset points",
         color=_MARK,
     )
-    axis.legend(frameon=False, loc="lower right")
-    axis.set(xlabel="step", ylabel="samples in %", ylim=(0, 104), xlim=(0, max(len(steps) - 1, 1)))
+    axis.legend(frameon=False, loc="center left")
+    axis.set(xlabel="step", ylabel="samples in %", ylim=(0, 104), xlim=(0, len(steps) - 1))
     return figure
 
 
