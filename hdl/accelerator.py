@@ -8,7 +8,7 @@ from ..firmware.config import Config
 from ..firmware.protocol import Hello
 from .commands import CommandProcessor
 from .core import Core
-from .framing import Deframer, FrameItem, Framer
+from .framing import Deframer, Framer, frame_item
 from .packet_buffer import PacketBuffer
 from .registers import RegisterFile
 from .uart import UartReceiver, UartTransmitter
@@ -41,22 +41,19 @@ class Accelerator(wiring.Component):
     core : Core
     """
 
-    i: In(stream.Signature(8))
-    o: Out(stream.Signature(8))
-
     def __init__(
         self, config: Config, *, clock_hz: int, build: int = 0, trace: bool = False
     ) -> None:
         self.core = Core(config, trace=trace)
         self._config = config
         self._hello = Hello(config, clock_hz, build)
-        super().__init__()
+        super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
 
         m.submodules.deframer = deframer = Deframer()
-        m.submodules.frames = frames = PacketBuffer(FrameItem, self._config.buffer_bytes)
+        m.submodules.frames = frames = PacketBuffer(frame_item, self._config.buffer_bytes)
         m.submodules.registers = registers = RegisterFile(self._config)
         m.submodules.commands = commands = CommandProcessor(self._config, self._hello)
         m.submodules.framer = framer = Framer()
@@ -109,14 +106,11 @@ class SerialAccelerator(wiring.Component):
     accelerator : Accelerator
     """
 
-    rx: In(1, init=1)
-    tx: Out(1, init=1)
-
     def __init__(self, config: Config, *, clock_hz: int, baud: int, build: int = 0) -> None:
         self.accelerator = Accelerator(config, clock_hz=clock_hz, build=build)
         self._receiver = UartReceiver(clock_hz, baud)
         self._transmitter = UartTransmitter(clock_hz, baud)
-        super().__init__()
+        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -1,31 +1,23 @@
 """Consistent overhead byte stuffing: bytes without zeros, so that a zero can end a frame."""
 
-from amaranth.hdl import Module, Signal, unsigned
+from amaranth.hdl import Module, Signal, ValueLike
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
 from .packet_buffer import PacketBuffer
 
-__all__ = ["CobsDecoder", "CobsEncoder", "DecodedByte", "PacketByte"]
+__all__ = ["CobsDecoder", "CobsEncoder", "decoded_byte", "packet_byte"]
 
 #: Bytes without a zero that one code byte can announce, and its value then.
 _FULL_RUN = 254
 _FULL_CODE = 0xFF
 
 
-class PacketByte(data.Struct):
-    """A byte of a packet; ``last`` marks its last one."""
+#: A byte of a packet; ``last`` marks its last one.
+packet_byte = data.StructLayout({"data": 8, "last": 1})
 
-    data: unsigned(8)
-    last: unsigned(1)
-
-
-class DecodedByte(data.Struct):
-    """A byte, or the end of what a zero has ended: ``good`` says whether the codes added up."""
-
-    data: unsigned(8)
-    end: unsigned(1)
-    good: unsigned(1)
+#: A byte, or the end of what a zero has ended: ``good`` says whether the codes added up.
+decoded_byte = data.StructLayout({"data": 8, "end": 1, "good": 1})
 
 
 class CobsDecoder(wiring.Component):
@@ -39,13 +31,13 @@ class CobsDecoder(wiring.Component):
     i : In(stream)
         Coded bytes.
     o : Out(stream)
-        :class:`DecodedByte`; an item with ``end`` carries no byte.
+        :data:`decoded_byte`; an item with ``end`` carries no byte.
 
     Latency: none, the path is combinational. Throughput: a byte a cycle.
     """
 
-    i: In(stream.Signature(8))
-    o: Out(stream.Signature(DecodedByte))
+    def __init__(self) -> None:
+        super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(decoded_byte))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -95,7 +87,7 @@ class CobsEncoder(wiring.Component):
     Members
     -------
     i : In(stream)
-        :class:`PacketByte`.
+        :data:`packet_byte`.
     o : Out(stream)
         Coded bytes.
 
@@ -103,8 +95,8 @@ class CobsEncoder(wiring.Component):
     Throughput: a byte a cycle, less a cycle for each full run and two for each packet.
     """
 
-    i: In(stream.Signature(PacketByte))
-    o: Out(stream.Signature(8))
+    def __init__(self) -> None:
+        super().__init__({"i": In(stream.Signature(packet_byte)), "o": Out(stream.Signature(8))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -116,7 +108,7 @@ class CobsEncoder(wiring.Component):
         code = Signal(8, init=1)
         last = Signal()
 
-        def close(head: object) -> None:
+        def close(head: ValueLike) -> None:
             """Commit the run and start the next."""
             m.d.comb += [runs.i.payload.eq(head), runs.commit.eq(1)]
             with m.If(runs.i.ready):

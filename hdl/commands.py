@@ -1,15 +1,17 @@
 """Carries out what the host asks for."""
 
+import enum
+
 from amaranth.hdl import Cat, Module, Mux, Signal, ValueLike
-from amaranth.lib import enum, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out, connect
 
 from ..firmware.config import Config
 from ..firmware.framing import HEAD
 from ..firmware.protocol import ANSWER, Hello, Op, Status
-from .cobs import PacketByte
-from .framing import FrameItem
+from .cobs import packet_byte
+from .framing import frame_item
 from .hello import HelloRom
 from .memory_streamer import MemoryStreamer
 from .memory_window import MemoryPort
@@ -21,7 +23,7 @@ from .token import event_layout, index_shape, result_layout
 __all__ = ["CommandProcessor"]
 
 
-class _Answer(enum.Enum, shape=2):
+class _Answer(enum.Enum):
     """What follows the head of an answer."""
 
     STATUS = 0  #: nothing
@@ -44,9 +46,9 @@ class CommandProcessor(wiring.Component):
     Members
     -------
     i : In(stream)
-        Frames without their CRCs, as :class:`~firstspike.hdl.framing.FrameItem`.
+        Frames without their CRCs, as :data:`~firstspike.hdl.framing.frame_item`.
     o : Out(stream)
-        Answers without their CRCs, as :class:`~firstspike.hdl.cobs.PacketByte`.
+        Answers without their CRCs, as :data:`~firstspike.hdl.cobs.packet_byte`.
     events : Out(stream)
         Samples for the core, each only once it is known to be right.
     results : In(stream)
@@ -68,8 +70,8 @@ class CommandProcessor(wiring.Component):
         self._hello = hello
         super().__init__(
             {
-                "i": In(stream.Signature(FrameItem)),
-                "o": Out(stream.Signature(PacketByte)),
+                "i": In(stream.Signature(frame_item)),
+                "o": Out(stream.Signature(packet_byte)),
                 "events": Out(stream.Signature(event_layout(config))),
                 "results": In(stream.Signature(result_layout(config))),
                 "idle": In(1),
@@ -197,12 +199,13 @@ class CommandProcessor(wiring.Component):
                     m.d.sync += count.eq(0)
                     m.next = "execute"
                     with m.Switch(op):
-                        with m.Case(Op.HELLO, Op.READ_REGISTER):
-                            with m.If(count != 0):
-                                reply(Status.BAD_LENGTH)
-                        with m.Case(Op.WRITE_REGISTER, Op.MEMORY_CRC, Op.READ_MEMORY):
-                            with m.If(count != 4):
-                                reply(Status.BAD_LENGTH)
+                        with m.Case(Op.HELLO, Op.READ_REGISTER), m.If(count != 0):
+                            reply(Status.BAD_LENGTH)
+                        with (
+                            m.Case(Op.WRITE_REGISTER, Op.MEMORY_CRC, Op.READ_MEMORY),
+                            m.If(count != 4),
+                        ):
+                            reply(Status.BAD_LENGTH)
                         with m.Default():
                             reply(Status.UNKNOWN_OPERATION)
 

@@ -1,23 +1,20 @@
 """Frames between the byte stream and the commands: COBS, a CRC-32 and an ending zero."""
 
-from amaranth.hdl import Cat, Module, Signal, unsigned
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out, connect
 
 from ..firmware.framing import FRAME_OVERHEAD
-from .cobs import CobsDecoder, CobsEncoder, PacketByte
+from .cobs import CobsDecoder, CobsEncoder, packet_byte
 
-__all__ = ["Deframer", "FrameItem", "Framer"]
+__all__ = ["Deframer", "Framer", "frame_item"]
 
 _CRC_BYTES = 4
 
 
-class FrameItem(data.Struct):
-    """A byte of a frame, or with ``end`` the end of the frame, which carries no byte."""
-
-    data: unsigned(8)
-    end: unsigned(1)
+#: A byte of a frame, or with ``end`` the end of the frame, which carries no byte.
+frame_item = data.StructLayout({"data": 8, "end": 1})
 
 
 class Deframer(wiring.Component):
@@ -32,7 +29,7 @@ class Deframer(wiring.Component):
     i : In(stream)
         Bytes of the line; always ready.
     o : Out(stream)
-        :class:`FrameItem`.
+        :data:`frame_item`.
     commit : Out(1)
         With the item that ends a frame: code, length and CRC are right, and all of it found room.
     discard : Out(1)
@@ -42,10 +39,15 @@ class Deframer(wiring.Component):
     Throughput: a byte a cycle.
     """
 
-    i: In(stream.Signature(8))
-    o: Out(stream.Signature(FrameItem))
-    commit: Out(1)
-    discard: Out(1)
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "i": In(stream.Signature(8)),
+                "o": Out(stream.Signature(frame_item)),
+                "commit": Out(1),
+                "discard": Out(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -100,15 +102,15 @@ class Framer(wiring.Component):
     Members
     -------
     i : In(stream)
-        :class:`~firstspike.hdl.cobs.PacketByte`.
+        :data:`~firstspike.hdl.cobs.packet_byte`.
     o : Out(stream)
         Bytes for the line.
 
     Latency: up to 262 cycles. Throughput: a byte a cycle, less about seven cycles for each packet.
     """
 
-    i: In(stream.Signature(PacketByte))
-    o: Out(stream.Signature(8))
+    def __init__(self) -> None:
+        super().__init__({"i": In(stream.Signature(packet_byte)), "o": Out(stream.Signature(8))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

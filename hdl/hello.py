@@ -6,7 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Out
 
 from ..firmware.protocol import Hello
-from .cobs import PacketByte
+from .cobs import packet_byte
 
 __all__ = ["HelloRom"]
 
@@ -21,16 +21,14 @@ class HelloRom(wiring.Component):
     Members
     -------
     o : Out(stream)
-        :class:`~firstspike.hdl.cobs.PacketByte`.
+        :data:`~firstspike.hdl.cobs.packet_byte`.
 
     Throughput: a byte a cycle.
     """
 
-    o: Out(stream.Signature(PacketByte))
-
     def __init__(self, hello: Hello) -> None:
         self._payload = hello.encode()
-        super().__init__()
+        super().__init__({"o": Out(stream.Signature(packet_byte))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

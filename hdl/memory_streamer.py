@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
 
 from ..firmware.config import Config
-from .cobs import PacketByte
+from .cobs import packet_byte
 from .memory_window import FETCH_CYCLES, MemoryPort
 from .token import index_shape
 
@@ -47,7 +47,7 @@ class MemoryStreamer(wiring.Component):
     read : In(1)
         Begin to read ``words`` words from ``word`` on. Only while ``known`` and ``fits``.
     o : Out(stream)
-        :class:`~firstspike.hdl.cobs.PacketByte`; the bytes that are read.
+        :data:`~firstspike.hdl.cobs.packet_byte`; the bytes that are read.
     busy : Out(1)
         Bytes are left to be read, or a word is being stored.
     memory : Out(MemoryPort(config))
@@ -70,7 +70,7 @@ class MemoryStreamer(wiring.Component):
                 "whole": Out(1),
                 "excess": Out(1),
                 "read": In(1),
-                "o": Out(stream.Signature(PacketByte)),
+                "o": Out(stream.Signature(packet_byte)),
                 "busy": Out(1),
                 "memory": Out(MemoryPort(config)),
             }

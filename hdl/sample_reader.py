@@ -7,7 +7,7 @@ from amaranth.utils import bits_for
 
 from ..firmware.config import Config
 from ..firmware.protocol import Status
-from .framing import FrameItem
+from .framing import frame_item
 from .token import event_layout, index_shape
 
 __all__ = ["SampleReader"]
@@ -31,7 +31,7 @@ class SampleReader(wiring.Component):
     steps : In
         Number of time steps.
     i : In(stream)
-        :class:`~firstspike.hdl.framing.FrameItem`; the payload and its end.
+        :data:`~firstspike.hdl.framing.frame_item`; the payload and its end.
     o : Out(stream)
         Events.
     commit : Out(1)
@@ -50,7 +50,7 @@ class SampleReader(wiring.Component):
             {
                 "bitmap": In(1),
                 "steps": In(index_shape(config.max_steps + 1)),
-                "i": In(stream.Signature(FrameItem)),
+                "i": In(stream.Signature(frame_item)),
                 "o": Out(stream.Signature(event_layout(config))),
                 "commit": Out(1),
                 "discard": Out(1),

@@ -102,12 +102,9 @@ class UartReceiver(wiring.Component):
     Latency: 3 cycles after the middle of the stop bit.
     """
 
-    rx: In(1)
-    o: Out(stream.Signature(8))
-
     def __init__(self, clock_hz: int, baud: int) -> None:
         self._timer = _BitTimer(clock_hz, baud)
-        super().__init__()
+        super().__init__({"rx": In(1, init=1), "o": Out(stream.Signature(8))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -166,12 +163,9 @@ class UartTransmitter(wiring.Component):
     Latency: 1 cycle to the start bit. Throughput: a byte every ten bits.
     """
 
-    i: In(stream.Signature(8))
-    tx: Out(1, init=1)
-
     def __init__(self, clock_hz: int, baud: int) -> None:
         self._timer = _BitTimer(clock_hz, baud)
-        super().__init__()
+        super().__init__({"i": In(stream.Signature(8)), "tx": Out(1, init=1)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

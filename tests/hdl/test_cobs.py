@@ -2,10 +2,8 @@ import random
 
 import pytest
 from cobs import cobs
-
 from firstspike.firmware.framing import cobs_decode, cobs_encode
 from firstspike.hdl.cobs import CobsDecoder, CobsEncoder
-
 from streams import receive, receive_while, run, send
 
 

@@ -1,9 +1,7 @@
 import random
 
 import pytest
-
 from firstspike.hdl.packet_buffer import PacketBuffer
-
 from streams import receive, run, send
 
 
