@@ -91,7 +91,7 @@ def open(
     baud: int = DEFAULT_BAUD,
     config: Config | None = None,
     timeout: float | None = None,
-    retries: int = 10,
+    retries: int = 8,
     reconnect: float = 5.0,
 ) -> "Device":
     """Open a device; see :class:`Device` for the parameters and errors."""
@@ -141,7 +141,7 @@ class Device:
         baud: int = DEFAULT_BAUD,
         config: Config | None = None,
         timeout: float | None = None,
-        retries: int = 10,
+        retries: int = 8,
         reconnect: float = 5.0,
     ) -> None:
         self._port = port

@@ -23,7 +23,7 @@ _WINDOW = 128
 #: Credit before the device has told its buffer: enough for one greeting.
 _FIRST_CREDIT = 64
 
-#: Frames sent again after a silence before the device counts as gone.
+#: Times that a greeting is sent again before there is no device.
 _SILENCES = 3
 
 _TERMINATOR = b"\0"
@@ -125,7 +125,7 @@ class Exchange:
     statistics : Statistics
     """
 
-    def __init__(self, credit: int = _FIRST_CREDIT, retries: int = 10) -> None:
+    def __init__(self, credit: int = _FIRST_CREDIT, retries: int = 8) -> None:
         self.credit = credit
         self.statistics = Statistics()
         self._retries = retries
@@ -181,7 +181,7 @@ class Exchange:
         return data
 
     def receive(self, data: bytes) -> bool:
-        """Take bytes that arrived; return whether they completed an answer or a stray frame.
+        """Take bytes that arrived; return whether they completed an answer, be it a stray one.
 
         Raises
         ------
@@ -193,17 +193,25 @@ class Exchange:
         self.statistics.bytes_received += len(data)
         heard = False
         for frame in self._decoder.feed(data):
-            heard = True
+            # An echo of our own requests is no sign of life.
+            heard |= bool(frame.op & ANSWER)
             self._take(frame)
         self.statistics.frames_received = self._decoder.accepted
         self.statistics.dropped = self._decoder.dropped
         return heard
 
     def resend(self) -> None:
-        """Send everything unanswered again: nothing has been heard for too long."""
+        """Send everything unanswered again: nothing has been heard for too long.
+
+        Raises
+        ------
+        NoReply
+            If a request got lost more often than it may be sent again.
+        """
+        # What the line made up meanwhile must not become the head of a frame.
+        self._outgoing += _TERMINATOR
         for pending in self._pending.values():
-            self.statistics.retries += 1
-            self._send(pending)
+            self._send_again(pending)
 
     def answers(self) -> Iterator[bytes]:
         """Take the payloads of the answers that have come, in the order of their requests."""
@@ -224,6 +232,16 @@ class Exchange:
         self._outgoing += pending.frame
         self.statistics.frames_sent += 1
 
+    def _send_again(self, pending: _Pending) -> None:
+        pending.attempts += 1
+        if pending.attempts > self._retries + 1:
+            raise NoReply(
+                f"a request got lost {self._retries + 1} times; the line is too noisy, so lower "
+                "the baud rate or check the cable"
+            )
+        self.statistics.retries += 1
+        self._send(pending)
+
     def _take(self, frame: Frame) -> None:
         """Match one frame."""
         pending = self._pending.get(frame.seq)
@@ -243,14 +261,7 @@ class Exchange:
         self._answered[frame.seq] = frame.payload
         for seq in lost:
             self._pending[seq] = again = self._pending.pop(seq)
-            again.attempts += 1
-            if again.attempts > self._retries + 1:
-                raise NoReply(
-                    f"a request got lost {self._retries + 1} times in a row; the line is too noisy "
-                    "or the baud rate too high, so lower it or check the cable"
-                )
-            self.statistics.retries += 1
-            self._send(again)
+            self._send_again(again)
 
 
 def _sentence(status: int) -> str:
@@ -277,11 +288,12 @@ class Link:
     """
 
     def __init__(
-        self, transport: Transport, name: str, timeout: float = 0.5, retries: int = 10
+        self, transport: Transport, name: str, timeout: float = 0.5, retries: int = 8
     ) -> None:
         self._transport = transport
         self._name = name
         self._timeout = timeout
+        self._retries = retries
         self._exchange = Exchange(retries=retries)
         self._settled = False
         self._noise = b""
@@ -363,7 +375,7 @@ class Link:
             elif data and time.monotonic() < deadline:
                 self._noise = data
                 continue
-            elif silences == _SILENCES:
+            elif silences >= (self._retries if self._plausible else _SILENCES):
                 raise NoReply(self._explain_silence())
             else:
                 silences += 1
@@ -372,19 +384,23 @@ class Link:
             deadline = time.monotonic() + self._timeout
         self._settled = True
 
+    @property
+    def _plausible(self) -> bool:
+        """Whether a device may be there behind a bad line: it has answered, or tried to."""
+        return bool(self.statistics.requests or self.statistics.dropped)
+
     def _explain_silence(self) -> str:
         """Say why there is no reply."""
-        statistics = self.statistics
-        if statistics.requests:
+        if self.statistics.requests:
             return (
                 f"{self._name} stopped answering; check its power and cable, reset it and load the "
                 "model again"
             )
-        if statistics.bytes_received:
+        if self._noise:
             return (
                 f"{self._name} sends bytes that are no answers, such as "
-                f"{self._noise[:8].hex(' ') or 'an echo'}; check that it is a Firstspike "
-                "device and that the baud rates agree"
+                f"{self._noise[:8].hex(' ')}; check that it is a Firstspike device and that the "
+                "baud rates agree"
             )
         return (
             f"{self._name} does not answer; check that it is programmed with a Firstspike "
