@@ -107,9 +107,10 @@ class SerialAccelerator(wiring.Component):
     """
 
     def __init__(self, config: Config, *, clock_hz: int, baud: int, build: int = 0) -> None:
-        self.accelerator = Accelerator(config, clock_hz=clock_hz, build=build)
+        # First, since they may refuse the baud rate.
         self._receiver = UartReceiver(clock_hz, baud)
         self._transmitter = UartTransmitter(clock_hz, baud)
+        self.accelerator = Accelerator(config, clock_hz=clock_hz, build=build)
         super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1)})
 
     def elaborate(self, platform: object) -> Module:

@@ -2,7 +2,7 @@
 
 import enum
 
-from amaranth.hdl import Cat, Module, Mux, Signal, ValueLike
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, ValueLike
 from amaranth.lib import stream, wiring
 from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out, connect
@@ -89,7 +89,9 @@ class CommandProcessor(wiring.Component):
         m.submodules.hello = hello = HelloRom(self._hello)
         m.submodules.reader = reader = SampleReader(self._config)
         m.submodules.streamer = streamer = MemoryStreamer(self._config)
-        m.submodules.crc = crc = CRC32_ISO_HDLC().create()
+        restart = Signal()
+        crc = CRC32_ISO_HDLC().create()
+        m.submodules.crc = ResetInserter(restart)(crc)
         m.submodules.samples = samples = PacketBuffer(
             event_layout(self._config), self._config.inputs + 1
         )
@@ -230,7 +232,7 @@ class CommandProcessor(wiring.Component):
                             m.d.comb += self.registers.write.eq(1)
                     with m.Default():
                         with m.If(streamer.known & streamer.fits):
-                            m.d.comb += [streamer.read.eq(1), crc.start.eq(1)]
+                            m.d.comb += [streamer.read.eq(1), restart.eq(1)]
                             m.d.sync += answer.eq(_Answer.MEMORY)
                             with m.If(op == Op.MEMORY_CRC):
                                 m.next = "crc"

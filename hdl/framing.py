@@ -1,6 +1,6 @@
 """Frames between the byte stream and the commands: COBS, a CRC-32 and an ending zero."""
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, ResetInserter, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out, connect
@@ -53,7 +53,9 @@ class Deframer(wiring.Component):
         m = Module()
 
         m.submodules.decoder = decoder = CobsDecoder()
-        m.submodules.crc = crc = CRC32_ISO_HDLC().create()
+        ended = Signal()
+        crc = CRC32_ISO_HDLC().create()
+        m.submodules.crc = ResetInserter(ended)(crc)
         connect(m, wiring.flipped(self.i), decoder.i)
 
         # The last four bytes of a frame are its CRC, so every byte waits until four more have come.
@@ -62,7 +64,6 @@ class Deframer(wiring.Component):
         lost = Signal()
 
         taken = Signal()
-        ended = Signal()
         good = Signal()
         m.d.comb += [
             decoder.o.ready.eq(1),
@@ -70,7 +71,6 @@ class Deframer(wiring.Component):
             ended.eq(decoder.o.valid & decoder.o.p.end),
             crc.data.eq(decoder.o.p.data),
             crc.valid.eq(taken),
-            crc.start.eq(ended),
             good.eq(
                 decoder.o.p.good
                 & crc.match_detected
@@ -116,7 +116,9 @@ class Framer(wiring.Component):
         m = Module()
 
         m.submodules.encoder = encoder = CobsEncoder()
-        m.submodules.crc = crc = CRC32_ISO_HDLC().create()
+        done = Signal()
+        crc = CRC32_ISO_HDLC().create()
+        m.submodules.crc = ResetInserter(done)(crc)
         connect(m, encoder.o, wiring.flipped(self.o))
 
         index = Signal(range(_CRC_BYTES))
@@ -140,7 +142,7 @@ class Framer(wiring.Component):
                 with m.If(encoder.i.ready):
                     m.d.sync += index.eq(index + 1)
                     with m.If(encoder.i.p.last):
-                        m.d.comb += crc.start.eq(1)
+                        m.d.comb += done.eq(1)
                         m.next = "body"
 
         return m

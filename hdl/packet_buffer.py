@@ -56,7 +56,10 @@ class PacketBuffer(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
 
-        m.submodules.memory = memory = Memory(shape=self._shape, depth=self._depth, init=[])
+        # No slot is read in the cycle in which it is written, so no tool has to take care of that.
+        m.submodules.memory = memory = Memory(
+            shape=self._shape, depth=self._depth, init=[], attrs={"no_rw_check": 1}
+        )
         write, read = memory.write_port(), memory.read_port()
 
         # Positions have one bit more than addresses, so that full differs from empty.
@@ -66,19 +69,20 @@ class PacketBuffer(wiring.Component):
         tail = Signal.like(base)
 
         push = Signal()
+        pushed = Signal.like(head)
         m.d.comb += [
-            self.i.ready.eq((head - tail)[: len(head)] != self._depth),
+            self.i.ready.eq(head != tail ^ self._depth),
             push.eq(self.i.valid & self.i.ready),
+            pushed.eq(head + push),
             write.addr.eq(Mux(self.commit, base, head) if self._headed else head),
             write.data.eq(self.i.payload),
             write.en.eq(push),
         ]
-        with m.If(push):
-            m.d.sync += head.eq(head + 1)
+        m.d.sync += head.eq(pushed)
         with m.If(self.discard):
             m.d.sync += head.eq(base + reserved)
         with m.Elif(self.commit & (push | ~self.i.valid)):
-            m.d.sync += base.eq(head if self._headed else head + push)
+            m.d.sync += base.eq(head if self._headed else pushed)
 
         # The read port's own register is the output; a slot is free once it has been read.
         m.d.comb += [

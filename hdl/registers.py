@@ -95,9 +95,8 @@ class RegisterFile(wiring.Component):
                     ]
                     if register.writable:
                         values = self._values[name]
-                        m.d.comb += self.bus.accepted.eq(
-                            (self.bus.value >= values[0]) & (self.bus.value <= values[-1])
-                        )
+                        offset = (self.bus.value - values[0])[:_WIDTH]
+                        m.d.comb += self.bus.accepted.eq(offset < len(values))
                         with m.If(self.bus.write & self.bus.accepted):
                             m.d.sync += contents[name].eq(self.bus.value)
 

@@ -82,7 +82,9 @@ class SampleReader(wiring.Component):
 
         number, opens_step = word[:-1], word[-1]
         index = Signal.like(word)
+        outside = Signal()
         m.d.comb += [
+            outside.eq(index >= inputs),
             index.eq(Mux(self.bitmap, Cat(lowest, count), number)),
             self.o.p.index.eq(index),
             self.o.p.step.eq(step),
@@ -125,7 +127,7 @@ class SampleReader(wiring.Component):
                     with m.If(self.i.valid & self.i.ready):
                         m.d.sync += [count.eq(-1), odd.eq(0), step.eq(0), bad.eq(0)]
             with m.State("bits"):
-                with m.If(index >= inputs):
+                with m.If(outside):
                     refuse()
                 with m.Else():
                     m.d.comb += self.o.valid.eq(1)
@@ -139,7 +141,7 @@ class SampleReader(wiring.Component):
                     m.next = "take"
                     with m.If((number < step) | (number >= self.steps)):
                         refuse()
-                with m.Elif((number >= inputs) | (count == inputs - 1)):
+                with m.Elif(outside | (count == inputs - 1)):
                     refuse()
                 with m.Else():
                     m.d.comb += self.o.valid.eq(1)

@@ -50,6 +50,11 @@ def bit_period(clock_hz: int, baud: int) -> tuple[int, int]:
 class _BitTimer(wiring.Component):
     """Marks points in time that are a bit apart on average, each on the next whole clock.
 
+    Parameters
+    ----------
+    period, fraction_bits : int
+        See :func:`bit_period`.
+
     Members
     -------
     restart : In(1)
@@ -60,9 +65,10 @@ class _BitTimer(wiring.Component):
         A point in time.
     """
 
-    def __init__(self, clock_hz: int, baud: int) -> None:
-        self.period, self.fraction_bits = bit_period(clock_hz, baud)
-        self.clock = 1 << self.fraction_bits
+    def __init__(self, period: int, fraction_bits: int) -> None:
+        self.period = period
+        self.fraction_bits = fraction_bits
+        self.clock = 1 << fraction_bits
         super().__init__({"restart": In(1), "first": In(range(self.period + 1)), "strobe": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
@@ -103,12 +109,12 @@ class UartReceiver(wiring.Component):
     """
 
     def __init__(self, clock_hz: int, baud: int) -> None:
-        self._timer = _BitTimer(clock_hz, baud)
+        self._period = bit_period(clock_hz, baud)
         super().__init__({"rx": In(1, init=1), "o": Out(stream.Signature(8))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.timer = timer = self._timer
+        m.submodules.timer = timer = _BitTimer(*self._period)
 
         line = Signal(init=1)
         before = Signal(init=1)
@@ -164,12 +170,12 @@ class UartTransmitter(wiring.Component):
     """
 
     def __init__(self, clock_hz: int, baud: int) -> None:
-        self._timer = _BitTimer(clock_hz, baud)
+        self._period = bit_period(clock_hz, baud)
         super().__init__({"i": In(stream.Signature(8)), "tx": Out(1, init=1)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.timer = timer = self._timer
+        m.submodules.timer = timer = _BitTimer(*self._period)
         m.d.comb += timer.first.eq(timer.period)
 
         # Ones follow the byte out; the first of them is the stop bit.
