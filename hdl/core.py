@@ -12,7 +12,8 @@ from .layer import Layer
 from .memory_window import FETCH_CYCLES, MemoryPort
 from .scanner import Scanner
 from .sequencer import Sequencer
-from .token import CYCLE_BITS, GroupSignature, event_layout, index_shape, result_layout
+from .token import CYCLE_BITS, event_layout, index_shape, result_layout
+from .trace import Trace, TraceSignature
 from .weight_memory import WeightMemory
 
 __all__ = ["Core"]
@@ -24,6 +25,8 @@ class Core(wiring.Component):
     Parameters
     ----------
     config : Config
+    memories : callable
+        Makes the weight memory of a region, such as :class:`~firstspike.hdl.weight_memory.WeightMemory`.
     trace : bool
         Whether to build the trace ports.
 
@@ -43,6 +46,8 @@ class Core(wiring.Component):
         Outputs that take part in the decision, from index 0; at least 1.
     memory : In(MemoryPort(config))
         Loads memories and reads them back while ``idle``.
+    trace_0, trace_1, … : Out(TraceSignature(config, layer))
+        Only with ``trace``.
     """
 
     def __init__(
@@ -65,6 +70,10 @@ class Core(wiring.Component):
                 "steps": In(index_shape(config.max_steps + 1)),
                 "classes": In(index_shape(config.outputs + 1)),
                 "memory": In(MemoryPort(config)),
+            }
+            | {
+                f"trace_{layer}": Out(TraceSignature(config, layer))
+                for layer in range(len(config.layers) if trace else 0)
             }
         )
 
@@ -92,6 +101,11 @@ class Core(wiring.Component):
             else:
                 wiring.connect(m, layer.o, decision.i)
                 m.d.comb += layer.room.eq(1)
+            if self.trace:
+                trace = Trace(self.config, index)
+                m.submodules[f"trace_{index}"] = flushed(trace)
+                wiring.connect(m, layer.o, trace.i)
+                wiring.connect(m, trace.o, wiring.flipped(getattr(self, f"trace_{index}")))
         windows.append(sequencer.memory)
 
         cycles = Signal(CYCLE_BITS)

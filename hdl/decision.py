@@ -110,7 +110,9 @@ class Decision(wiring.Component):
             valid, group = stage(f"round_{level}", valid, group)
             winners = []
             for first in range(0, len(contenders), 2):
-                key = Signal(len(contenders[0][0]), name=f"round_{level}_key_{first}", reset_less=True)
+                key = Signal(
+                    len(contenders[0][0]), name=f"round_{level}_key_{first}", reset_less=True
+                )
                 lane = Signal(neuron, name=f"round_{level}_lane_{first}", reset_less=True)
                 pair = contenders[first : first + 2]
                 m.d.sync += Cat(key, lane).eq(Cat(pair[0]))

@@ -26,9 +26,7 @@ def _others(flags: Value) -> Value:
 def _position(one: Value) -> Value:
     """Number of the only bit that is set; 0 if none is."""
     width = (len(one) - 1).bit_length()
-    return Cat(
-        Cat(one[n] for n in range(len(one)) if n >> bit & 1).any() for bit in range(width)
-    )
+    return Cat(Cat(one[n] for n in range(len(one)) if n >> bit & 1).any() for bit in range(width))
 
 
 class Scanner(wiring.Component):
@@ -102,14 +100,10 @@ class Scanner(wiring.Component):
                 }
             )
         )
-        m.submodules.queue = queue = SyncFIFOBuffered(
-            width=len(enter.as_value()), depth=self.depth
-        )
+        m.submodules.queue = queue = SyncFIFOBuffered(width=len(enter.as_value()), depth=self.depth)
         m.d.comb += [
             enter.spikes.eq(self.i.spikes),
-            enter.chunks.eq(
-                Cat(self.i.spikes[n * width :][:width].any() for n in range(chunks))
-            ),
+            enter.chunks.eq(Cat(self.i.spikes[n * width :][:width].any() for n in range(chunks))),
             enter.base.eq(enter_base),
             enter.closes.eq(self.i.closes),
             enter.last.eq(self.i.last),
@@ -160,7 +154,9 @@ class Scanner(wiring.Component):
                 chunk_valid.eq(queue.r_rdy),
                 chunk_closes.eq(~pick_chunks.any()),
                 chunk_spikes.eq(picked),
-                chunk_base.eq(pick.base + Cat(Const(0, width.bit_length() - 1), _position(pick_one))),
+                chunk_base.eq(
+                    pick.base + Cat(Const(0, width.bit_length() - 1), _position(pick_one))
+                ),
                 chunk_last.eq(pick.last),
                 chunk_rows.eq(pick.rows),
             ]
