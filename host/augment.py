@@ -32,11 +32,11 @@ class Distortion:
         Pixels; displacement of the knots of a 5×5 grid, interpolated smoothly between them.
     """
 
-    rotation: float = 8.0
-    scale: float = 0.08
-    shear: float = 0.08
-    shift: float = 1.0
-    elastic: float = 0.6
+    rotation: float = 6.0
+    scale: float = 0.06
+    shear: float = 0.06
+    shift: float = 0.7
+    elastic: float = 0.7
 
     def __call__(self, images: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """Return distorted copies of ``images``, (n, height, width) ``uint8``."""

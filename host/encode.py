@@ -188,7 +188,7 @@ class Logarithmic(Encoder):
     theta : float
         Threshold, above 0 and below 1.
     limit : int
-        Number of steps, 1 … 65535.
+        Number of steps, 1 … ``MAX_STEPS``.
 
     Raises
     ------

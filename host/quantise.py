@@ -137,6 +137,9 @@ def retime(network: Network, k: int) -> Network:
     A layer's threshold is scaled by ``2**(k' - k)`` and so is the number of steps. Inputs must
     spike in step 0, or be encoded anew on the new time scale.
 
+    Currents keep their integer values, so a larger ``k`` rounds their decay more coarsely: the
+    sums of a layer should stay well above ``2**k``.
+
     Parameters
     ----------
     network : Network

@@ -170,8 +170,8 @@ class _Spikes(NamedTuple):
     times: np.ndarray
     """(batch, inputs)"""
     order: np.ndarray
-    """(batch, inputs) int32, inputs in order of time; ``count`` of them are valid."""
-    count: np.ndarray
+    """(batch, inputs) int32, inputs in order of time; the first ``length`` of them are valid."""
+    length: np.ndarray
     """(batch,) int32"""
 
 
@@ -205,11 +205,11 @@ class _Causal(torch.autograd.Function):
             horizon, unit = timing.horizon, timing.unit
             spikes = _Spikes(inputs, *_bucket(inputs, timing.tau, timing.steps))
             constants = timing.k, timing.threshold, timing.steps, timing.tau
-            _simulate(spikes, matrix, constants, fired)
+            _simulate(spikes, matrix, constants, FLOOR, fired)
         else:
             horizon, unit = timing, 1.0
             spikes = _Spikes(inputs, *_sort(inputs, horizon))
-            _fire(spikes, matrix, horizon, fired)
+            _fire(spikes, matrix, horizon, FLOOR, fired)
         ctx.kept = spikes, matrix, fired
         ctx.settings = horizon, unit, silent
         # Copies: what autograd hands on may be changed in place.
@@ -240,24 +240,24 @@ class _Causal(torch.autograd.Function):
 
 @jit
 def _sort(times: np.ndarray, horizon: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return ``order`` and ``count`` of :class:`_Spikes`, by a merge sort."""
+    """Return ``order`` and ``length`` of :class:`_Spikes`, by a merge sort."""
     batch, inputs = times.shape
     order = np.empty((batch, inputs), np.int32)
-    count = np.zeros(batch, np.int32)
+    length = np.zeros(batch, np.int32)
     for b in range(batch):
         chosen = np.flatnonzero(times[b] < horizon)
-        count[b] = len(chosen)
+        length[b] = len(chosen)
         ranks = np.argsort(times[b][chosen], kind="mergesort")
         order[b, : len(chosen)] = chosen[ranks]
-    return order, count
+    return order, length
 
 
 @jit
 def _bucket(times: np.ndarray, tau: float, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return ``order`` and ``count`` of :class:`_Spikes` in whole steps, by a counting sort."""
+    """Return ``order`` and ``length`` of :class:`_Spikes` in whole steps, by a counting sort."""
     batch, inputs = times.shape
     order = np.empty((batch, inputs), np.int32)
-    count = np.zeros(batch, np.int32)
+    length = np.zeros(batch, np.int32)
     step = np.empty(inputs, np.int32)
     start = np.empty(steps + 1, np.int32)
     horizon = times.dtype.type((steps - 0.5) / tau)
@@ -266,7 +266,7 @@ def _bucket(times: np.ndarray, tau: float, steps: int) -> tuple[np.ndarray, np.n
         for i in range(inputs):
             step[i] = np.int32(times[b, i] * tau + 0.5) if times[b, i] < horizon else steps
             start[step[i]] += 1
-        count[b] = inputs - start[steps]
+        length[b] = inputs - start[steps]
         before = 0
         for n in range(steps):
             here = start[n]
@@ -276,11 +276,13 @@ def _bucket(times: np.ndarray, tau: float, steps: int) -> tuple[np.ndarray, np.n
             if step[i] < steps:
                 order[b, start[step[i]]] = i
                 start[step[i]] += 1
-    return order, count
+    return order, length
 
 
 @jit
-def _fire(spikes: _Spikes, weights: np.ndarray, horizon: float, fired: _Fired) -> None:
+def _fire(
+    spikes: _Spikes, weights: np.ndarray, horizon: float, floor: float, fired: _Fired
+) -> None:
     """Closed form: sweep the spikes in order of time until every neuron has its causal set."""
     batch, neurons = fired.times.shape
     total = np.empty(neurons, weights.dtype)
@@ -292,7 +294,7 @@ def _fire(spikes: _Spikes, weights: np.ndarray, horizon: float, fired: _Fired) -
         causal = fired.causal[b]
         causal[:] = -1
         pending = neurons
-        count = spikes.count[b]
+        count = spikes.length[b]
         for p in range(count):
             i = spikes.order[b, p]
             z = math.exp(spikes.times[b, i])
@@ -315,13 +317,17 @@ def _fire(spikes: _Spikes, weights: np.ndarray, horizon: float, fired: _Fired) -
         for j in range(neurons):
             if causal[j] < 0:
                 causal[j] = count
-                fired.times[b, j] = horizon + (1 - total[j] + moment[j] / end) / FLOOR
+                fired.times[b, j] = horizon + (1 - total[j] + moment[j] / end) / floor
                 fired.drive[b, j] = total[j]
 
 
 @jit
 def _simulate(
-    spikes: _Spikes, weights: np.ndarray, constants: tuple[int, int, int, float], fired: _Fired
+    spikes: _Spikes,
+    weights: np.ndarray,
+    constants: tuple[int, int, int, float],
+    floor: float,
+    fired: _Fired,
 ) -> None:
     """Integer arithmetic, step by step; ``constants`` are a clock's k, θ, T and τ_e."""
     k, threshold, steps, tau = constants
@@ -336,7 +342,7 @@ def _simulate(
         causal = fired.causal[b]
         causal[:] = -1
         pending = neurons
-        count = spikes.count[b]
+        count = spikes.length[b]
         p = 0
         for step in range(steps):
             if p == 0 and (count == 0 or spikes.times[b, spikes.order[b, 0]] * tau > step + 0.5):
@@ -368,7 +374,7 @@ def _simulate(
         for j in range(neurons):
             if causal[j] < 0:
                 causal[j] = count
-                fired.times[b, j] = steps / tau - membrane[j] / threshold / FLOOR
+                fired.times[b, j] = steps / tau - membrane[j] / threshold / floor
                 fired.drive[b, j] = total[j]
 
 

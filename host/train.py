@@ -25,10 +25,11 @@ from .data import Dataset
 from .encode import Encoder, from_meta
 from .firmware.errors import DataError
 from .firmware.files import write_atomically
-from .firmware.formats import DECAY_RANGE, NEVER, weight_limit
+from .firmware.formats import DECAY_RANGE, MAX_STEPS, NEVER, weight_limit
 from .firmware.network import Network
 from .presets import PRESETS
 from .quantise import quantise, threshold_for
+from .shipped import load_network
 from .temporal import Clock, causal_layer, simultaneous_layer
 
 __all__ = ["EpochReport", "TrainingConfig", "train"]
@@ -38,9 +39,10 @@ _CHECKPOINT = "firstspike-checkpoint-1"
 #: Norm to which a batch's gradient is cut down.
 _GRADIENT_NORM = 10.0
 
-#: Mean and standard deviation of initial weights: of the first layer, of a later hidden layer and
-#: of the last, so that about a third of the first hidden neurons spike for a typical digit.
-_INITIAL = {"first": (0.005, 0.1), "middle": (0.01, 0.06), "last": (0.01, 0.03)}
+#: Mean and standard deviation of initial weights, by the place of the layer, and the number of
+#: inputs they are meant for; with that number a third of a digit's first hidden neurons spike. Other
+#: numbers of inputs scale both so that the drives are distributed alike.
+_INITIAL = {"first": (0.005, 0.1, 784), "middle": (0.01, 0.06, 600), "last": (0.01, 0.03, 600)}
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,12 @@ class TrainingConfig:
         Decay shift of every layer; the time constant is ``2**k`` steps.
     steps : int
         T.
-    epochs, batch, seed : int
+    epochs, batch : int
+    seed : int
+        Of initial weights, order, distortions and dropout.
+    initial : str, optional
+        A shipped network or the path of one, of the same shape, whose weights training starts from
+        instead of from random ones.
     learning_rate : float
         Peak rate of Adam, after ``warmup`` batches; it then falls to 0 along a cosine.
     warmup : int
@@ -114,6 +121,7 @@ class TrainingConfig:
     distortion: Distortion | None = field(default_factory=Distortion)
     validation: int = 10_000
     seed: int = 1
+    initial: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))
@@ -133,7 +141,7 @@ class TrainingConfig:
         for name, low, high in (
             ("epochs", 1, math.inf),
             ("batch", 1, math.inf),
-            ("steps", 1, 65535),
+            ("steps", 1, MAX_STEPS),
             ("seed", 0, math.inf),
             ("validation", 0, math.inf),
             ("warmup", 0, math.inf),
@@ -275,14 +283,34 @@ class _Trainer:
         self.weights: list[Tensor] = []
         for index, shape in enumerate(pairwise(sizes)):
             place = {0: "first", len(config.hidden): "last"}.get(index, "middle")
-            mean, deviation = _INITIAL[place]
-            weights = torch.randn(shape, generator=random) * deviation + mean
+            mean, deviation, reference = _INITIAL[place]
+            scale = reference / shape[0]
+            weights = torch.randn(shape, generator=random)
+            weights = weights * (deviation * math.sqrt(scale)) + mean * scale
             self.weights.append(weights.requires_grad_())
+        if config.initial is not None:
+            self.adopt(config.initial)
         self.average = [weights.detach().clone() for weights in self.weights]
         self.optimizer = torch.optim.Adam(
             self.weights, lr=config.learning_rate, betas=(0.9, 0.99), fused=True
         )
         self.epoch = 0
+
+    def adopt(self, name: str) -> None:
+        """Start from the weights of the network ``name``, clipped as the settings say."""
+        network = load_network(name)
+        shape = (self.dataset.inputs, *self.config.hidden, self.dataset.classes)
+        if network.shape != shape:
+            raise DataError(
+                f"{name} is a network of {'-'.join(map(str, network.shape))}, but one of "
+                f"{'-'.join(map(str, shape))} is to be trained"
+            )
+        with torch.no_grad():
+            for weights, layer, clip in zip(
+                self.weights, network.layers, self.config.clips, strict=True
+            ):
+                unit = 2**layer.k / layer.threshold
+                weights.copy_(torch.from_numpy(layer.weights * unit).clamp_(-clip, clip))
 
     @property
     def batches(self) -> int:
