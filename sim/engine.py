@@ -1,4 +1,3 @@
-# amaranth: UnusedElaboratable=no
 """The gateware itself, compiled and simulated cycle by cycle."""
 
 import ctypes
@@ -94,7 +93,7 @@ class AcceleratorSimulation:
         self._arrivals = np.empty(0, np.uint64)
         self._outgoing = np.empty(_ROOM, np.uint8)
         self._simulation = Verilated(
-            Accelerator(config, clock_hz=clock_hz, build=build),
+            lambda: Accelerator(config, clock_hz=clock_hz, build=build),
             [_HERE / "accelerator.cpp"],
             identity=f"Accelerator {config.to_json()} {clock_hz} {build} {_gateware_digest()}",
             waveform=waveform,

