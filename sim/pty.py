@@ -19,8 +19,10 @@ __all__ = ["PseudoTerminal"]
 
 _CHUNK = 4096
 
-#: Seconds of virtual time after which an answer is not coming.
+#: Seconds of virtual time after which an answer is not coming, and that pass before the program is
+#: looked after again.
 _PATIENCE = 1.0
+_SLICE = 1e-3
 
 
 class PseudoTerminal:
@@ -69,12 +71,14 @@ class PseudoTerminal:
     def serve(self) -> None:
         """Serve until :meth:`close` is called from another thread or a signal handler raises."""
         pending = bytearray()
+        patience = 0.0
         while True:
             # Bytes that nobody fetches hold back further ones, as on a real port.
             readable, writable, _ = select.select(
                 [self._stop] if pending else [self._stop, self._master],
                 [self._master] if pending else [],
                 [],
+                0 if patience > 0 else None,
             )
             if self._stop in readable:
                 return
@@ -83,8 +87,11 @@ class PseudoTerminal:
                     del pending[: os.write(self._master, pending)]
             if self._master in readable:
                 self._board.write(os.read(self._master, _CHUNK))
-                while answer := self._board.read(_PATIENCE):
-                    pending += answer
+                patience = _PATIENCE
+            if patience > 0:
+                answer = self._board.read(_SLICE)
+                pending += answer
+                patience = _PATIENCE if answer else patience - _SLICE
 
     def start(self) -> None:
         """Serve from a thread."""

@@ -33,7 +33,7 @@ from ..firmware.protocol import (
     decode_sample,
     split_memory_address,
 )
-from ..firmware.registers import register_map
+from ..firmware.registers import register_map, register_values
 from . import fast
 
 __all__ = ["DEFAULT_CLOCK_HZ", "Backend", "LineUse", "ModelBackend", "Transport", "VirtualBoard"]
@@ -243,9 +243,10 @@ class ModelBackend:
         self.byte_cycles = _BITS_A_BYTE
         self._config = config
         self._greeting = Hello(config, clock_hz, build).encode()
-        self._registers = {address: entry for _, address, entry in register_map(config)}
-        self._values = {address: entry.reset for address, entry in self._registers.items()}
+        self._registers = {address: (name, entry) for name, address, entry in register_map(config)}
+        self._values = {address: entry.reset for _, address, entry in register_map(config)}
         self._address = {name: address for name, address, _ in register_map(config)}
+        self._accepted = register_values(config)
         self._memories = [bytearray(region.bytes) for region in config.regions]
         self._network: Network | None = None
         self._decoder = FrameDecoder(config.buffer_bytes)
@@ -342,47 +343,45 @@ class ModelBackend:
             return Status.BAD_LENGTH, 0
         if frame.arg not in self._registers:
             return Status.BAD_ADDRESS, 0
-        if not self._registers[frame.arg].writable:
+        name, register = self._registers[frame.arg]
+        if not register.writable:
             return Status.READ_ONLY, 0
-        (self._values[frame.arg],) = _U32.unpack(frame.payload)
+        (value,) = _U32.unpack(frame.payload)
+        if value not in self._accepted[name]:
+            return Status.BAD_VALUE, 0
+        self._values[frame.arg] = value
         self._network = None
         return b"", 0
 
-    def _span(self, arg: int, words: int | None, payload: bytes) -> tuple[int, slice] | Status:
-        """Region number and bytes of ``words`` words, or of as many as ``payload`` fills."""
-        number, word = split_memory_address(arg)
-        if number >= len(self._config.regions):
-            return Status.BAD_ADDRESS
-        region = self._config.regions[number]
-        if words is None:
-            words, rest = divmod(len(payload), region.lanes)
-            if rest or not words:
-                return Status.BAD_LENGTH
-        if word + words > region.words:
-            return Status.BAD_ADDRESS
-        return number, slice(word * region.lanes, (word + words) * region.lanes)
-
     def _write_memory(self, frame: Frame) -> tuple[bytes | Status, int]:
-        span = self._span(frame.arg, None, frame.payload)
-        if isinstance(span, Status):
-            return span, 0
-        number, where = span
-        region = self._config.regions[number]
-        # A memory holds the low bits of each lane and reads them back extended.
+        number, word = split_memory_address(frame.arg)
+        if number >= len(self._memories):
+            return Status.BAD_ADDRESS, 0
+        region, memory = self._config.regions[number], self._memories[number]
+        words, rest = divmod(len(frame.payload), region.lanes)
+        # Words are stored as they come, so those before the one that is refused stay.
+        stored = np.frombuffer(frame.payload, np.int8 if region.signed else np.uint8)
+        stored = stored[: max(min(words, region.words - word), 0) * region.lanes]
+        # A lane holds the low bits of a byte and reads them back extended.
         spare = 8 - region.bits
-        lanes = np.frombuffer(frame.payload, np.int8 if region.signed else np.uint8)
-        self._memories[number][where] = (lanes << spare >> spare).astype(lanes.dtype).tobytes()
+        start = word * region.lanes
+        memory[start : start + len(stored)] = (stored << spare >> spare).tobytes()
         self._network = None
+        if rest or not words:
+            return Status.BAD_LENGTH, 0
+        if word + words > region.words:
+            return Status.BAD_ADDRESS, 0
         return b"", 0
 
     def _read_memory(self, frame: Frame) -> tuple[bytes | Status, int]:
         if len(frame.payload) != _U32.size:
             return Status.BAD_LENGTH, 0
-        span = self._span(frame.arg, _U32.unpack(frame.payload)[0], b"")
-        if isinstance(span, Status):
-            return span, 0
-        number, where = span
-        return bytes(self._memories[number][where]), where.stop - where.start
+        number, word = split_memory_address(frame.arg)
+        (words,) = _U32.unpack(frame.payload)
+        if number >= len(self._memories) or word + words > self._config.regions[number].words:
+            return Status.BAD_ADDRESS, 0
+        lanes = self._config.regions[number].lanes
+        return bytes(self._memories[number][word * lanes : (word + words) * lanes]), words * lanes
 
     def _memory_crc(self, frame: Frame) -> tuple[bytes | Status, int]:
         answer, cycles = self._read_memory(frame)
