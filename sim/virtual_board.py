@@ -312,9 +312,10 @@ class ModelBackend:
             self._count("commands_refused")
         coded = Frame(frame.op | ANSWER, frame.seq, status, answer).encode()
 
-        self._busy_until = max(self._busy_until, now) + size + cycles
-        self._held.append((self._busy_until, size))
-        start = max(self._line_free, self._busy_until)
+        # The next frame waits until this one's answer is on its way.
+        start = max(max(self._busy_until, now) + size + cycles, self._line_free)
+        self._busy_until = start
+        self._held.append((start, size))
         self._line_free = start + len(coded) * self.byte_cycles
         self._outgoing.append((coded, self._line_free))
 
