@@ -7,13 +7,15 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from firstspike.compile import compile
 from firstspike.firmware import formats
+from firstspike.firmware.config import Config, LayerConfig
 from firstspike.firmware.errors import DataError
 from firstspike.firmware.formats import NEVER
 from firstspike.firmware.network import Layer, Network
 from firstspike.sim import fast, golden
 from firstspike.sim.compare import require_equal
-from firstspike.sim.random_networks import random_case
+from firstspike.sim.random_networks import random_case, random_cases
 from firstspike.sim.result import Inference
 
 
@@ -66,6 +68,30 @@ def test_random_networks_reach_what_they_are_for():
         seen["deep"] += len(case.network.layers) > 2 and fired.any()
         seen["one step"] += sum(together)
     assert min(seen.values()) >= 20, seen
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        None,
+        Config([LayerConfig(9, 5, lanes=2, rows=4), LayerConfig(5, 1, lanes=1, weight_bits=2)]),
+        Config([LayerConfig(64, 10, lanes=10, k=1, current_bits=8, membrane_bits=8)], max_steps=1),
+    ],
+)
+def test_random_networks_suit_their_configuration(config):
+    for seed in range(200):
+        case = random_case(seed, config=config)
+        assert config is None or case.config == config
+        compile(case.network, case.config)
+        assert case.network.check_samples(case.samples).dtype == case.samples.dtype
+
+
+def test_random_cases_follow_from_their_seed():
+    for one, other in zip(random_cases(5, seed=3), random_cases(5, seed=3), strict=True):
+        assert str(one) == str(other)
+        assert (one.samples == other.samples).all()
+        for ours, theirs in zip(one.network.layers, other.network.layers, strict=True):
+            assert (ours.weights == theirs.weights).all()
 
 
 def trained_like(rng, shape, steps=64, k=4):
@@ -181,13 +207,34 @@ def test_refuses_wrong_arguments():
         fast.infer(network, np.array([[4]]))
 
 
-def test_runs_where_no_cache_can_be_written(tmp_path):
-    """Source and home read-only: numba finds no folder, so the process compiles for itself."""
+def run_apart(script, **environment):
+    """Run a script in a process of its own, with more environment variables."""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_stays_within_its_arrays(tmp_path):
+    script = (
+        "from firstspike.sim import fast\n"
+        "from firstspike.sim.random_networks import random_cases\n"
+        "for case in random_cases(300, seed=20_000):\n"
+        "    fast.infer(case.network, case.samples)\n"
+    )
+    run_apart(script, NUMBA_BOUNDSCHECK="1", NUMBA_CACHE_DIR=str(tmp_path))
+
+
+def test_runs_where_no_cache_can_be_written():
     script = (
         "import numba.core.caching as caching\n"
         "caching.CacheImpl._locator_classes = []\n"
         "from firstspike.sim.jit import jit\n"
         "assert jit(lambda x: x + 1)(2) == 3\n"
     )
-    environment = os.environ | {"HOME": str(tmp_path)}
-    subprocess.run([sys.executable, "-c", script], check=True, env=environment, timeout=120)
+    run_apart(script)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from firstspike.sim.neuron import CurrentNeurons, decay, fire, integrate, saturate
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 currents = st.integers(-(2**23), 2**23)
@@ -30,6 +30,7 @@ def test_decay_never_moves_away_from_zero(current, k):
     assert min(current, 0) <= after <= max(current, 0)
 
 
+@settings(deadline=None)
 @given(st.integers(-(2**16), 0), shifts)
 def test_negative_current_returns_to_zero(current, k):
     current = np.int64(current)
