@@ -26,7 +26,7 @@ class Core(wiring.Component):
     ----------
     config : Config
     memories : callable
-        Makes the weight memory of a region, such as :class:`~firstspike.hdl.weight_memory.WeightMemory`.
+        Makes the weight memory of a region, as :class:`WeightMemory` does.
     trace : bool
         Whether to build the trace ports.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from amaranth.hdl import Cat, Module, Signal, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -25,7 +25,7 @@ class Layer(wiring.Component):
     index : int
         Which of its layers to build.
     memory : callable
-        Makes the weight memory of a region, such as :class:`WeightMemory`.
+        Makes the weight memory of a region, as :class:`WeightMemory` does.
 
     Members
     -------
@@ -147,32 +147,33 @@ class Layer(wiring.Component):
         for field, value in CurrentNeuron.initial(self.threshold).items():
             m.d.sync += initial[field].eq(value)
         neurons = [CurrentNeuron(self.layer) for _ in range(lanes)]
-        for lane, neuron in enumerate(neurons):
-            m.submodules[f"neuron_{lane}"] = neuron
-            m.d.comb += [neuron.step.eq(update.step), neuron.weight.eq(weights.data[lane])]
-
         if groups == 1:
             held = [
                 Signal(state_layout, name=f"state_{lane}", reset_less=True) for lane in range(lanes)
             ]
             with m.If(update_valid):
-                m.d.sync += [state.eq(neuron.next) for state, neuron in zip(held, neurons)]
+                m.d.sync += [held[lane].eq(neuron.next) for lane, neuron in enumerate(neurons)]
         else:
+            # Its groups return no sooner than the next cycle but one: what is read here was written
+            # in the cycle before or earlier.
             m.submodules.states = states = Memory(
                 shape=data.ArrayLayout(state_layout, lanes), depth=groups, init=[]
             )
             read, write = states.read_port(), states.write_port()
-            held = list(read.data)
+            held = read.data
             m.d.comb += [
                 read.addr.eq(fetch.group),
                 write.addr.eq(update.group),
                 write.en.eq(update_valid),
-                *(word.eq(neuron.next) for word, neuron in zip(write.data, neurons)),
+                *(write.data[lane].eq(neuron.next) for lane, neuron in enumerate(neurons)),
             ]
-        with m.If(update.first):
-            m.d.comb += [neuron.state.eq(initial) for neuron in neurons]
-        with m.Else():
-            m.d.comb += [neuron.state.eq(state) for state, neuron in zip(held, neurons)]
+        for lane, neuron in enumerate(neurons):
+            m.submodules[f"neuron_{lane}"] = neuron
+            m.d.comb += [
+                neuron.step.eq(update.step),
+                neuron.weight.eq(weights.data[lane]),
+                neuron.state.eq(Mux(update.first, initial.as_value(), held[lane].as_value())),
+            ]
 
         # fire
         fire_valid, fire = stage("fire", update_valid & update.step, update)

@@ -1,6 +1,6 @@
 """What a layer does, group by group, for simulators that look inside."""
 
-from amaranth.hdl import Module, Shape, Signal, unsigned
+from amaranth.hdl import Cat, Module, Shape, Signal, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -79,6 +79,6 @@ class Trace(wiring.Component):
             self.o.step.eq(step),
             self.o.group.eq(group),
             self.o.spikes.eq(self.i.spikes),
-            *(own.eq(value) for own, value in zip(self.o.membranes, self.i.membranes)),
+            self.o.membranes.eq(Cat(self.i.membranes)),
         ]
         return m

@@ -1,0 +1,270 @@
+"""The cycle model: how many clock cycles the core takes for a sample, to the cycle.
+
+Everything in the core stays in order, so the time of each thing that happens follows from the times
+of a few that happened before: each line below that takes a maximum is one register that has to be
+free, or one value that has to be there. ``docs/gateware.md`` describes the stages that they stand
+for. Spikes after the decision cannot delay it, so the spikes of an inference are enough.
+"""
+
+from math import isqrt
+from typing import NamedTuple
+
+import numpy as np
+
+from ..firmware.config import Config
+from ..firmware.errors import DataError
+from ..firmware.layout import row_numbers
+from ..firmware.network import Network
+from .jit import jit
+from .result import Inference
+
+__all__ = ["predict"]
+
+#: Cycles from the issue of a group to its spikes, besides those of the weight memory.
+_LAYER_LATENCY = 2
+#: Groups that a scanner's queue holds.
+_QUEUE_DEPTH = 16
+#: Cycles from a group's spikes to the head of an empty queue.
+_QUEUE_LATENCY = 2
+#: Cycles from the last group to the result, besides one for each round of the tournament.
+_DECISION_LATENCY = 2
+
+#: A time before any sample.
+_LONG_AGO = -(1 << 40)
+
+
+class _Plan(NamedTuple):
+    """A build and the network in it; arrays have an entry for each layer."""
+
+    groups: np.ndarray
+    lanes: np.ndarray
+    chunk: np.ndarray
+    """Lanes that the scanner looks at at once."""
+    base: np.ndarray
+    """Where the layer's neurons start among those of all."""
+    latency: int
+    """Cycles from a group's issue to its spikes."""
+    steps: int
+    has_row: np.ndarray
+    """Whether an input has a weight row."""
+
+
+class _Times(NamedTuple):
+    """The cycles in which something happened last; arrays have an entry for each layer."""
+
+    accepted: np.ndarray
+    """The layer accepted a token."""
+    picked: np.ndarray
+    """Its scanner moved a chunk, or the end of a step, from ``pick`` to ``chunk``."""
+    sent: np.ndarray
+    """Its scanner moved a token from ``chunk`` to its output."""
+    count: np.ndarray
+    """No cycle: groups that entered the scanner's queue."""
+    entered: np.ndarray
+    """(layers, depth) when the latest groups entered, in a ring."""
+    read: np.ndarray
+    """(layers, depth) when they left."""
+
+
+class _Spikes(NamedTuple):
+    """Who spikes when: a linked list for each step, in ascending order."""
+
+    head: np.ndarray
+    """(layers, steps) the first to spike, or −1."""
+    link: np.ndarray
+    """The next to spike in the same step, or −1."""
+
+
+@jit
+def _sort(spikes: _Spikes, layer: int, base: int, when: np.ndarray) -> None:
+    """Enter a layer's spike steps."""
+    spikes.head[layer] = -1
+    for index in range(len(when) - 1, -1, -1):
+        step = when[index]
+        if step >= 0:
+            spikes.link[base + index] = spikes.head[layer, step]
+            spikes.head[layer, step] = index
+
+
+@jit
+def _room(entered: np.ndarray, read: np.ndarray, count: int, limit: int, cycle: int) -> int:
+    """Return the first cycle from ``cycle`` on in which the queue holds fewer than ``limit``."""
+    while True:
+        held = 0
+        oldest = cycle
+        index = count - 1
+        while index >= 0 and count - index <= _QUEUE_DEPTH and read[index % _QUEUE_DEPTH] >= cycle:
+            if entered[index % _QUEUE_DEPTH] < cycle:
+                held += 1
+                oldest = read[index % _QUEUE_DEPTH]
+            index -= 1
+        if held < limit:
+            return cycle
+        cycle = oldest + 1
+
+
+@jit
+def _step(plan: _Plan, times: _Times, spikes: _Spikes, step: int, visible: int) -> int:
+    """Run the ``STEP`` token of ``step``, visible from cycle ``visible`` on, through all layers.
+
+    Returns the cycle in which the spikes of the last layer's last group appear.
+    """
+    layers = len(plan.groups)
+    for layer in range(layers - 1):
+        after = layer + 1
+        lanes, chunk = plan.lanes[layer], plan.chunk[layer]
+        entered, read = times.entered[layer], times.read[layer]
+        count = times.count[layer]
+        picked, sent = times.picked[layer], times.sent[layer]
+        accepted = times.accepted[after]
+        issued = max(visible, times.accepted[layer] + 1) - 1
+        neuron = spikes.head[layer, step]
+        for group in range(plan.groups[layer]):
+            issued = _room(entered, read, count, _QUEUE_DEPTH - plan.latency, issued + 1)
+            end = (group + 1) * lanes
+            closes = group == plan.groups[layer] - 1
+            if not closes and not 0 <= neuron < end:
+                continue
+            fired = issued + plan.latency
+            ready = fired + _QUEUE_LATENCY
+            if count > 0:
+                ready = max(ready, read[(count - 1) % _QUEUE_DEPTH] + 1)
+            while 0 <= neuron < end:
+                chunk_end = min(neuron - (neuron - group * lanes) % chunk + chunk, end)
+                picked = max(ready, picked + 1, sent)
+                while 0 <= neuron < chunk_end:
+                    sent = max(picked + 1, sent + 1, accepted)
+                    accepted = max(sent, accepted) + plan.groups[after]
+                    neuron = spikes.link[plan.base[layer] + neuron]
+            if closes:
+                picked = max(ready, picked + 1, sent)
+                sent = max(picked + 1, sent + 1, accepted)
+            entered[count % _QUEUE_DEPTH] = fired
+            read[count % _QUEUE_DEPTH] = picked
+            count += 1
+        times.count[layer] = count
+        times.picked[layer], times.sent[layer] = picked, sent
+        times.accepted[layer], times.accepted[after] = issued, accepted
+        visible = sent + 1
+    last = layers - 1
+    times.accepted[last] = max(visible - 1, times.accepted[last]) + plan.groups[last]
+    return times.accepted[last] + plan.latency
+
+
+@jit
+def _predict(
+    plan: _Plan,
+    samples: np.ndarray,
+    spikes: np.ndarray,
+    decision: np.ndarray,
+    cycles: np.ndarray,
+) -> None:
+    """Write the cycle in which the last group of the decision step fires, for each sample."""
+    layers, steps = len(plan.groups), plan.steps
+    inputs = samples.shape[1]
+    times = _Times(
+        np.empty(layers, np.int64),
+        np.empty(layers, np.int64),
+        np.empty(layers, np.int64),
+        np.empty(layers, np.int64),
+        np.empty((layers, _QUEUE_DEPTH), np.int64),
+        np.empty((layers, _QUEUE_DEPTH), np.int64),
+    )
+    of_inputs = _Spikes(np.empty((1, steps), np.int32), np.empty(inputs, np.int32))
+    of_neurons = _Spikes(np.empty((layers, steps), np.int32), np.empty(spikes.shape[1], np.int32))
+    for b in range(len(samples)):
+        _sort(of_inputs, 0, 0, samples[b])
+        for layer in range(layers - 1):
+            base = plan.base[layer]
+            _sort(of_neurons, layer, base, spikes[b, base : plan.base[layer + 1]])
+        times.accepted[:] = _LONG_AGO
+        times.picked[:] = _LONG_AGO
+        times.sent[:] = _LONG_AGO
+        times.count[:] = 0
+
+        fired = 0
+        accepted, mapped, done, sent = -1, _LONG_AGO, _LONG_AGO, _LONG_AGO
+        closed = 0  # steps whose STEP token was sent
+        for step in range(steps + 1):
+            ends = step == steps
+            event = 0 if ends else of_inputs.head[0, step]
+            while event >= 0 and closed <= decision[b]:
+                accepted = max(accepted + 1, mapped)
+                mapped = max(accepted + 1, done)
+                done = mapped + 1
+                if ends or plan.has_row[event]:
+                    while closed < step and closed <= decision[b]:
+                        sent = max(mapped + 1, sent + 1, times.accepted[0])
+                        fired = _step(plan, times, of_neurons, closed, sent + 1)
+                        closed += 1
+                    sent = max(mapped + 1, sent + 1, times.accepted[0])
+                    times.accepted[0] = max(sent, times.accepted[0]) + plan.groups[0]
+                    done = sent
+                event = -1 if ends else of_inputs.link[event]
+        cycles[b] = fired
+
+
+def _chunk_lanes(lanes: int) -> int:
+    """Lanes that a scanner looks at at once: the power of two next above the square root."""
+    return 1 << isqrt(lanes - 1).bit_length()
+
+
+def predict(
+    config: Config,
+    network: Network,
+    samples: np.ndarray,
+    inference: Inference,
+    *,
+    weight_latency: int = 2,
+) -> np.ndarray:
+    """Predict the ``cycles`` of each sample's result.
+
+    The prediction holds if every event is offered as soon as the core takes it, those of one step
+    in ascending order of their indices.
+
+    Parameters
+    ----------
+    config : Config
+        What the accelerator is built for.
+    network : Network
+        What it is loaded with.
+    samples : (batch, inputs) integers
+        Spike steps.
+    inference : Inference
+        What a model made of them.
+    weight_latency : int
+        Cycles in which the weight memories of the build read a word.
+
+    Returns
+    -------
+    (batch,) int64
+        Cycles from the one in which the first event is accepted to the one in which the result is
+        offered.
+
+    Raises
+    ------
+    DataError
+        If the arguments do not belong together.
+    """
+    samples = network.check_samples(samples)
+    shape = (len(samples), *(layer.neurons for layer in network.layers))
+    if shape != (len(inference), *(spikes.shape[1] for spikes in inference.spikes)):
+        raise DataError("the inference is of other samples or of another network")
+    if len(config.layers) != len(network.layers):
+        raise DataError(
+            f"the network has {len(network.layers)} layers, but the accelerator is built for "
+            f"{len(config.layers)}"
+        )
+    lanes = [layer.lanes for layer in config.layers]
+    plan = _Plan(
+        groups=np.array([layer.groups for layer in config.layers]),
+        lanes=np.array(lanes),
+        chunk=np.array([_chunk_lanes(count) for count in lanes]),
+        base=np.cumsum([0, *shape[1:-1]]),
+        latency=weight_latency + _LAYER_LATENCY,
+        steps=network.steps,
+        has_row=row_numbers(network.layers[0].weights) >= 0,
+    )
+    cycles = np.empty(len(samples), dtype=np.int64)
+    _predict(plan, samples, np.concatenate(inference.spikes, axis=1), inference.step, cycles)
+    return cycles + (lanes[-1] - 1).bit_length() + _DECISION_LATENCY
