@@ -3,21 +3,29 @@
 import ctypes
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
 from .. import firmware
 from ..firmware.config import Config
+from ..firmware.errors import DataError, Mismatch
+from ..firmware.formats import NEVER
+from ..firmware.image import Image
+from .result import Inference
 from .verilate import Verilated, required_packages
 from .virtual_board import DEFAULT_CLOCK_HZ
 
-__all__ = ["AcceleratorSimulation"]
+__all__ = ["AcceleratorSimulation", "CoreSimulation"]
 
 _HERE = Path(__file__).parent
 _ROOM = 1 << 16
+
+#: Samples run in one go: enough to forget the call, few enough for a smooth progress bar.
+_CHUNK = 64
 
 #: More than it takes to fetch a word from a memory, besides shifting it out.
 _WORD_CYCLES = 32
@@ -137,3 +145,228 @@ class AcceleratorSimulation:
     def close(self) -> None:
         """End the simulation."""
         self._simulation.close()
+
+
+class _Samples(ctypes.Structure):
+    """As in ``core.cpp``."""
+
+    _fields_ = tuple((name, ctypes.c_void_p) for name in ("first", "step", "index"))
+
+
+class _Results(ctypes.Structure):
+    """As in ``core.cpp``."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_void_p)
+        for name in ("label", "step", "fired", "cycles", "rows", "spikes", "potential")
+    )
+
+
+def _core_header(config: Config) -> str:
+    """What ``core.cpp`` has to know about a configuration."""
+    from ..hdl.memory_window import FETCH_CYCLES
+
+    layers = config.layers
+    last = len(layers) - 1
+    bases = np.cumsum([0, *(layer.neurons for layer in layers)]).tolist()
+
+    def table(name: str, values: Sequence[object], kind: str = "unsigned") -> str:
+        return f"constexpr {kind} {name}[] = {{{', '.join(map(str, values))}}};"
+
+    lines = [
+        "namespace core {",
+        f"constexpr unsigned LAYERS = {len(layers)}, TOTAL = {bases[-1]};",
+        f"constexpr unsigned OUTPUTS = {config.outputs}, STEPS = {config.max_steps};",
+        f"constexpr unsigned FETCH_CYCLES = {FETCH_CYCLES};",
+        table("NEURONS", [layer.neurons for layer in layers]),
+        table("LANES", [layer.lanes for layer in layers]),
+        table("BASE", bases[:-1]),
+        table("ROWS", [f"fields::o__payload__rows__{i}" for i in range(len(layers))], "Field"),
+        "template <typename Take> void each_group(const Ports &io, Take take) {",
+        *(
+            f"    if (io.trace_{i}__valid)"
+            f" take({i}, io.trace_{i}__group, io.trace_{i}__step, io.trace_{i}__spikes);"
+            for i in range(len(layers))
+        ),
+        "}",
+        "inline void read_membranes(const Ports &io, int32_t *lanes) {",
+        *(
+            f"    lanes[{lane}] = get_signed(io.trace_{last}__membranes,"
+            f" fields::trace_{last}__membranes__{lane});"
+            for lane in range(layers[last].lanes)
+        ),
+        "}",
+        "}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+class CoreSimulation:
+    """The core of the gateware, with an image loaded and every spike observed.
+
+    Parameters
+    ----------
+    image : Image
+        Loaded through the core's memory port.
+    waveform : path, optional
+        VCD file for every signal's changes; it grows by megabytes a sample.
+
+    Attributes
+    ----------
+    network : Network
+        What the image makes the core run.
+
+    Raises
+    ------
+    BuildError
+        If a tool is missing or fails.
+    """
+
+    def __init__(self, image: Image, *, waveform: str | os.PathLike[str] | None = None) -> None:
+        with required_packages():
+            from ..hdl.core import Core
+        self.config = config = image.config
+        self._simulation = Verilated(
+            lambda: Core(config, trace=True),
+            [_HERE / "core.cpp"],
+            header=_core_header(config),
+            identity=f"Core {config.to_json()} {_gateware_digest()}",
+            waveform=waveform,
+        )
+        library = self._simulation.library
+        library.core_store.argtypes = library.core_fetch.argtypes = [
+            *(ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_void_p)
+        ]
+        library.core_infer.argtypes = [
+            *(ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint64),
+            *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint64),
+        ]
+        library.core_infer.restype = ctypes.c_uint64
+        self.load(image)
+
+    def load(self, image: Image) -> None:
+        """Load another image.
+
+        Raises
+        ------
+        DataError
+            If it is for another configuration.
+        """
+        if image.config != self.config:
+            raise DataError(
+                "the image is for another configuration than the simulated core; compile the "
+                "network for this one or simulate that one"
+            )
+        self.network = image.network()
+        simulation = self._simulation
+        simulation.set("steps", image.registers["steps"])
+        simulation.set("classes", image.registers["classes"])
+        for index in range(len(self.config.layers)):
+            simulation.set(f"thresholds__{index}", image.registers[f"threshold_{index}"])
+        for number, region in enumerate(self.config.regions):
+            simulation.library.core_store(
+                simulation.handle, number, region.words, region.lanes, image.regions[region.name]
+            )
+
+    def read_back(self) -> dict[str, bytes]:
+        """Contents of every memory region, by name, as they are read through the memory port."""
+        contents = {}
+        for number, region in enumerate(self.config.regions):
+            buffer = ctypes.create_string_buffer(region.bytes)
+            self._simulation.library.core_fetch(
+                self._simulation.handle, number, region.words, region.lanes, buffer
+            )
+            contents[region.name] = buffer.raw
+        return contents
+
+    def infer(
+        self, samples: np.ndarray, *, progress: Callable[[int], object] | None = None
+    ) -> tuple[Inference, np.ndarray]:
+        """Classify samples.
+
+        Parameters
+        ----------
+        samples : (batch, inputs) integers
+            Spike step of each input, 0 … T−1, or ``NEVER``.
+        progress : callable, optional
+            Called with the number of samples finished since the last call, like ``tqdm.update``.
+
+        Returns
+        -------
+        inference : Inference
+            Of :attr:`network`, each field observed or reported by the gateware; only ``events`` and
+            ``tied`` are counted from the samples and the observed spikes.
+        cycles : (batch,) int64
+            Clock cycles from the first event of a sample to its result, as the gateware counts.
+
+        Raises
+        ------
+        DataError
+            If the samples do not suit the network.
+        Mismatch
+            If a sample has no result long after it should have one.
+        """
+        network, config = self.network, self.config
+        samples = network.check_samples(samples)
+        batch, layers = len(samples), len(config.layers)
+        # In the order in which the link sends them: by step, then by index.
+        owner, index = np.nonzero(samples != NEVER)
+        step = samples[owner, index]
+        order = np.lexsort((index, step, owner))
+        events = [
+            np.concatenate([[0], np.cumsum((samples != NEVER).sum(axis=1))]).astype(np.uint64),
+            step[order].astype(np.uint32),
+            index[order].astype(np.uint32),
+        ]
+        neurons = sum(layer.neurons for layer in config.layers)
+        label, decision = (np.empty(batch, dtype=np.int32) for _ in range(2))
+        fired = np.empty(batch, dtype=bool)
+        cycles = np.empty(batch, dtype=np.int64)
+        rows = np.empty((batch, layers), dtype=np.int32)
+        spikes = np.empty((batch, neurons), dtype=np.int32)
+        potential = np.empty((batch, config.outputs), dtype=np.int32)
+        results = (label, decision, fired, cycles, rows, spikes, potential)
+        for start in range(0, batch, _CHUNK):
+            stop = min(start + _CHUNK, batch)
+            reached = self._simulation.library.core_infer(
+                self._simulation.handle,
+                start,
+                stop,
+                ctypes.byref(_Samples(*(array.ctypes.data for array in events))),
+                ctypes.byref(_Results(*(array.ctypes.data for array in results))),
+                _patience(config),
+            )
+            if reached < stop:
+                raise Mismatch(
+                    f"sample {reached}: the simulated core has no result after {_patience(config)} "
+                    "cycles"
+                )
+            if progress is not None:
+                progress(stop - start)
+
+        split = np.split(spikes, np.cumsum([layer.neurons for layer in config.layers])[:-1], axis=1)
+        # Outputs beyond the classes run along but take no part.
+        split[-1] = split[-1][:, : network.outputs]
+        arrived = [((samples != NEVER) & (samples <= decision[:, None])).sum(axis=1)]
+        arrived += [(layer != NEVER).sum(axis=1) for layer in split[:-1]]
+        inference = Inference(
+            label=label,
+            step=decision,
+            fired=fired,
+            tied=((split[-1] == decision[:, None]).sum(axis=1) > 1),
+            spikes=tuple(split),
+            potential=potential[:, : network.outputs],
+            events=np.stack(arrived, axis=1).astype(np.int32),
+            rows=rows,
+        )
+        return inference, cycles
+
+    def close(self) -> None:
+        """End the simulation and finish the waveform file."""
+        self._simulation.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

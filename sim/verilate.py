@@ -256,7 +256,7 @@ def build(
     sources : sequence of Path
         C++ files besides the harness; they include ``harness.h``.
     header : str
-        C++ declarations that the harness includes after the ports.
+        Contents of ``parameters.h``, for the sources to include.
     identity : str, optional
         Everything that the component is a function of. With it nothing is made that was built
         before; without, the component's RTLIL tells.
@@ -297,7 +297,8 @@ def build(
         component = make()
         text = verilog.convert(component, emit_src=False, strip_internal_attrs=True)
         (work / "top.v").write_text(text)
-        (work / "design.h").write_text(_header(component, waveforms) + header)
+        (work / "design.h").write_text(_header(component, waveforms))
+        (work / "parameters.h").write_text(header)
         for name, source in texts.items():
             (work / name).write_text(source)
         command: list[str | Path] = [
