@@ -35,6 +35,7 @@ from ..firmware.protocol import (
 )
 from ..firmware.registers import register_map, register_values
 from . import fast
+from .cycles import predict
 
 __all__ = ["DEFAULT_CLOCK_HZ", "Backend", "LineUse", "ModelBackend", "Transport", "VirtualBoard"]
 
@@ -225,7 +226,7 @@ class VirtualBoard:
 
 
 class ModelBackend:
-    """A device that behaves like the gateware: same answers, same counters, approximate timing.
+    """A device that behaves like the gateware: same answers, same counters, nearly the same timing.
 
     What it infers with is the network that its memories hold, not one that it was given. Frames
     wait in a buffer of the configuration's size and are dropped if there is no room.
@@ -397,7 +398,7 @@ class ModelBackend:
             return sample, 0
         result = fast.infer(network, sample[None])
         self._count("inferences")
-        cycles = 0
+        cycles = int(predict(self._config, network, sample[None], result)[0])
         outcome = Outcome(
             int(result.label[0]),
             int(result.step[0]),
