@@ -21,13 +21,31 @@ template <typename Port, typename Take> void each_set_bit(const Port &port, Take
     }
 }
 
+} // namespace
+
+// A group of a layer that has finished a step, and the cycle of the sample in which it did.
+struct Sighting {
+    uint32_t layer, group, step, cycle;
+};
+
+// Sightings in the order of their cycles, as many as there is room for.
+struct Log {
+    Sighting *sightings;
+    uint64_t room, count;
+};
+
+namespace {
+
 // What the trace ports say of one sample.
 class Recorder {
   public:
     Recorder() : membranes(size_t{core::STEPS} * core::OUTPUTS) {}
 
-    void collect(const Ports &io, int32_t *spikes) {
+    void collect(const Ports &io, int32_t *spikes, uint32_t cycle, Log *log) {
         core::each_group(io, [&](unsigned layer, unsigned group, unsigned step, const auto &mask) {
+            if (log && log->count < log->room) {
+                log->sightings[log->count++] = {layer, group, step, cycle};
+            }
             const unsigned first = group * core::LANES[layer];
             int32_t *own = spikes + core::BASE[layer];
             each_set_bit(mask, [&](unsigned lane) {
@@ -122,10 +140,10 @@ struct Results {
     int32_t *potential;
 };
 
-// Runs samples begin … end − 1. Returns the number of the sample that gave no result within `limit`
-// cycles, or `end`.
+// Runs samples begin … end − 1, and fills `log` if there is one. Returns the number of the sample that
+// gave no result within `limit` cycles, or `end`.
 EXPORT uint64_t core_infer(Bench *bench, uint64_t begin, uint64_t end, const Samples *samples,
-                           const Results *results, uint64_t limit) {
+                           const Results *results, uint64_t limit, Log *log) {
     Ports &io = bench->io;
     Recorder recorder;
     for (uint64_t sample = begin; sample < end; ++sample) {
@@ -134,6 +152,8 @@ EXPORT uint64_t core_infer(Bench *bench, uint64_t begin, uint64_t end, const Sam
         uint64_t event = samples->first[sample];
         const uint64_t last = samples->first[sample + 1];
         const uint64_t give_up = bench->cycles + limit;
+        // The cycle in which the first event is accepted; the core counts from it on.
+        uint64_t start = bench->cycles;
         bool offering = true, decided = false;
         while (offering || !decided) {
             if (bench->cycles == give_up) return sample;
@@ -145,8 +165,11 @@ EXPORT uint64_t core_infer(Bench *bench, uint64_t begin, uint64_t end, const Sam
             }
             io.o__ready = 1;
             bench->settle();
-            if (!decided) recorder.collect(io, spikes);
-            if (offering && io.i__ready) offering = event++ < last;
+            if (!decided) recorder.collect(io, spikes, bench->cycles - start, log);
+            if (offering && io.i__ready) {
+                if (event == samples->first[sample]) start = bench->cycles;
+                offering = event++ < last;
+            }
             if (io.o__valid) {
                 decided = true;
                 results->label[sample] = get(io.o__payload, fields::o__payload__label);

@@ -162,6 +162,16 @@ class _Results(ctypes.Structure):
     )
 
 
+class _Log(ctypes.Structure):
+    """As in ``core.cpp``."""
+
+    _fields_ = (
+        ("sightings", ctypes.c_void_p),
+        ("room", ctypes.c_uint64),
+        ("count", ctypes.c_uint64),
+    )
+
+
 def _core_header(config: Config) -> str:
     """What ``core.cpp`` has to know about a configuration."""
     from ..hdl.memory_window import FETCH_CYCLES
@@ -239,7 +249,7 @@ class CoreSimulation:
         ]
         library.core_infer.argtypes = [
             *(ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint64),
-            *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint64),
+            *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_void_p),
         ]
         library.core_infer.restype = ctypes.c_uint64
         self.load(image)
@@ -306,8 +316,38 @@ class CoreSimulation:
         Mismatch
             If a sample has no result long after it should have one.
         """
+        return self._infer(self.network.check_samples(samples), progress)
+
+    def locate(self, sample: np.ndarray, layer: int, neuron: int, step: int) -> int | None:
+        """Cycle of a sample in which a neuron finishes a step, spiking or not.
+
+        Parameters
+        ----------
+        sample : (inputs,) integers
+            Spike steps.
+        layer, neuron, step : int
+
+        Returns
+        -------
+        int or None
+            Counted as the gateware counts the cycles of a sample; None if the core decides before
+            the neuron comes to that step.
+        """
+        room = self.config.max_steps * sum(layer.groups for layer in self.config.layers)
+        sightings = np.empty((room, 4), dtype=np.uint32)
+        log = _Log(sightings.ctypes.data, room, 0)
+        self._infer(self.network.check_samples(sample[None]), log=ctypes.byref(log))
+        group = neuron // self.config.layers[layer].lanes
+        found = (sightings[: log.count, :3] == (layer, group, step)).all(axis=1)
+        return int(sightings[found.argmax(), 3]) if found.any() else None
+
+    def _infer(
+        self,
+        samples: np.ndarray,
+        progress: Callable[[int], object] | None = None,
+        log: object = None,
+    ) -> tuple[Inference, np.ndarray]:
         network, config = self.network, self.config
-        samples = network.check_samples(samples)
         batch, layers = len(samples), len(config.layers)
         # In the order in which the link sends them: by step, then by index.
         owner, index = np.nonzero(samples != NEVER)
@@ -335,6 +375,7 @@ class CoreSimulation:
                 ctypes.byref(_Samples(*(array.ctypes.data for array in events))),
                 ctypes.byref(_Results(*(array.ctypes.data for array in results))),
                 _patience(config),
+                log,
             )
             if reached < stop:
                 raise Mismatch(
