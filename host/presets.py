@@ -11,7 +11,7 @@ _GENTLE = {"rotation": 5.0, "scale": 0.05, "shear": 0.05, "shift": 0.5, "elastic
 PRESETS: dict[str, dict[str, Any]] = {
     "mnist-784-600-10": {"epochs": 100, "validation": 0},
     "mnist-784-600-10-sparse": {
-        "sparsity": 0.0045,
+        "sparsity": 0.0025,
         "sharpness": 10.0,
         "clips": (0.5, 0.6),
         "learning_rate": 3e-3,
@@ -29,7 +29,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "mnist-784-600-10-ternary": {
         "bits": 2,
-        "clips": (0.16, 0.16),
+        "clips": (0.22, 0.22),
         "initial": "mnist-784-600-10",
         "learning_rate": 3e-3,
         "epochs": 60,

@@ -40,7 +40,7 @@ _CHECKPOINT = "firstspike-checkpoint-1"
 _GRADIENT_NORM = 10.0
 
 #: Mean and standard deviation of initial weights, by the place of the layer, and the number of
-#: inputs they are meant for; with that number a third of a digit's first hidden neurons spike. Other
+#: inputs they are meant for. There, a third of the first hidden neurons spike for a digit. Other
 #: numbers of inputs scale both so that the drives are distributed alike.
 _INITIAL = {"first": (0.005, 0.1, 784), "middle": (0.01, 0.06, 600), "last": (0.01, 0.03, 600)}
 
@@ -249,9 +249,10 @@ def train(
     """
     if config.validation:
         dataset = dataset.split_validation(config.validation)
-    elif len(dataset.x_train) < config.batch:
+    if len(dataset.x_train) < config.batch:
         raise DataError(
-            f"a batch is {config.batch} images, but {dataset.name} has {len(dataset.x_train)}"
+            f"a batch is {config.batch} images, but {dataset.name} leaves "
+            f"{len(dataset.x_train)} to train on"
         )
     precision = torch.get_float32_matmul_precision()
     # Zeros, ones and 8-bit integers are exact in bfloat16, and their products are summed up in
