@@ -92,10 +92,12 @@ class SerialTransport:
         if not 0 < baud <= MAX_BAUD:
             raise DataError(f"the baud rate is {baud}, but the range is 1 to {MAX_BAUD}")
         self._name = port
+        # pyserial's RFC 2217 client knows no time-out for writing.
+        patience = None if port.startswith("rfc2217:") else _WRITE_TIMEOUT
         try:
-            # Nothing blocks: waiting is done here, for any number of bytes.
+            # Reading never blocks: waiting is done here, for any number of bytes.
             self._port: Any = serial.serial_for_url(
-                port, baud, timeout=0, write_timeout=_WRITE_TIMEOUT, exclusive=True
+                port, baud, timeout=0, write_timeout=patience, exclusive=True
             )
         except (OSError, ValueError) as error:
             raise PortError(_explain(port, error)) from error
@@ -142,7 +144,11 @@ class SerialTransport:
 
     def close(self) -> None:
         """Give the port back; closing twice does nothing."""
+        # Where the other side is gone, pyserial forgets its socket without closing it.
+        forgotten = getattr(self._port, "_socket", None)
         self._port.close()
+        if forgotten is not None:
+            forgotten.close()
 
     def _find_descriptor(self) -> int | None:
         """What ``select`` can wait for, where there is such a thing."""
@@ -193,17 +199,14 @@ def _explain(port: str, error: Exception) -> str:
             return f"{port} is in use by another program; close that first"
         case errno.ENOTTY | errno.EISDIR | errno.EINVAL if "://" not in port:
             return f"{port} is no serial port; {_ports_present()}"
-    return (
-        f"{port} cannot be opened ({_reason(error)}); give a serial port, a URL such as "
-        f"socket://host:4000, or one of {', '.join(VIRTUAL)}"
-    )
+    return f"{port} cannot be opened ({_reason(error)}); {_ports_present()}"
 
 
 def _ports_present() -> str:
     from serial.tools.list_ports import comports
 
     ports = sorted(found.device for found in comports())
-    return f"present are {', '.join(ports)}" if ports else "no serial port is plugged in"
+    return f"give one of {', '.join([*ports, *VIRTUAL])} or a URL such as socket://host:4000"
 
 
 def _group(port: str) -> str:
