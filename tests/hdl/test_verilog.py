@@ -1,0 +1,60 @@
+import re
+
+from firstspike.firmware.config import Config, LayerConfig
+from firstspike.hdl.accelerator import Accelerator, SerialAccelerator
+from firstspike.hdl.core import Core
+from firstspike.hdl.verilog import to_verilog
+
+CONFIG = Config([LayerConfig(12, 6, 3), LayerConfig(6, 3, 3)], max_steps=30, buffer_bytes=128)
+
+
+def ports(text: str, name: str) -> set[str]:
+    """Ports of the top module."""
+    (listed,) = re.findall(rf"^module {name}\(([^)]*)\);", text, re.MULTILINE)
+    return {port.strip() for port in listed.split(",")}
+
+
+STREAM = {f"{side}__{part}" for side in "io" for part in ("payload", "valid", "ready")}
+
+
+def test_ports_of_the_accelerator() -> None:
+    text = to_verilog(Accelerator(CONFIG, clock_hz=25_000_000), "accelerator")
+    assert ports(text, "accelerator") == {"clk", "rst"} | STREAM
+
+
+def test_ports_of_the_serial_accelerator() -> None:
+    component = SerialAccelerator(CONFIG, clock_hz=25_000_000, baud=3_000_000)
+    assert ports(to_verilog(component, "top"), "top") == {"clk", "rst", "rx", "tx"}
+
+
+def test_ports_of_the_core() -> None:
+    text = to_verilog(Core(CONFIG), "core")
+    memory = {"region", "word", "shift", "byte", "store", "fetch", "byte_out"}
+    assert ports(text, "core") == (
+        {"clk", "rst", "idle", "steps", "classes", "thresholds__0", "thresholds__1"}
+        | STREAM
+        | {f"memory__{member}" for member in memory}
+    )
+
+
+def test_the_comment_tells_where_fields_lie() -> None:
+    text = to_verilog(Core(CONFIG), "core")
+    for line in (
+        "// input  i__payload[9:0]",
+        "//     [0]      end",
+        "//     [5:1]    step",
+        "//     [9:6]    index",
+        "//     [47:44]  rows.1",
+    ):
+        assert line in text.splitlines()
+
+
+def test_the_same_component_gives_the_same_text() -> None:
+    one, other = (to_verilog(Accelerator(CONFIG, clock_hz=1), "a") for _ in range(2))
+    assert one == other
+
+
+def test_two_exports_can_live_in_one_design() -> None:
+    texts = [to_verilog(Accelerator(CONFIG, clock_hz=1), name) for name in ("one", "two")]
+    modules = [set(re.findall(r"^module (\S+)", text, re.MULTILINE)) for text in texts]
+    assert not modules[0] & modules[1]
