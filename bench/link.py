@@ -1,0 +1,106 @@
+"""How busy batch inference keeps the line, by the virtual board's clock.
+
+    python bench/link.py                          model and simulated gateware, 3 M baud, 1 ms USB
+    python bench/link.py --baud 12000000 --latency 0.002
+    python bench/link.py --target model --images 10000
+
+Seconds are those of the virtual board: they pass while bytes are on the line, while the device
+works, and while the host waits for an answer, and `--latency` passes between host and line in each
+direction. What the host computes takes none, so the figures do not depend on this machine. The
+share that counts is that of the direction with more to carry: no protocol could be faster than
+1 divided by it.
+"""
+
+import argparse
+import json
+import sys
+from unittest import mock
+
+import firstspike
+import numpy as np
+from firstspike import data, encode
+from firstspike.firmware.config import Config
+from firstspike.firmware.errors import FirstspikeError
+from firstspike.sim import fast
+from firstspike.sim.engine import AcceleratorSimulation
+from firstspike.sim.virtual_board import Backend, LineUse, ModelBackend, VirtualBoard
+
+BACKENDS = {"model": ModelBackend, "sim": AcceleratorSimulation}
+
+
+def figures(use: LineUse, items: int) -> dict[str, float]:
+    """Shares of the time in which each direction was busy, and items a second."""
+    return {
+        "seconds": use.elapsed,
+        "to_device_percent": 100 * use.to_device / use.elapsed,
+        "to_host_percent": 100 * use.to_host / use.elapsed,
+        "busier_percent": 100 * max(use.to_device, use.to_host) / use.elapsed,
+        "per_second": items / use.elapsed,
+    }
+
+
+def measure(
+    target: str, image: firstspike.Image, samples: np.ndarray, arguments: argparse.Namespace
+) -> dict[str, dict[str, float]]:
+    """Load and infer over one virtual board; the answers are checked."""
+    backend: Backend = BACKENDS[target](image.config, clock_hz=arguments.clock)
+    board = VirtualBoard(backend, baud=arguments.baud, latency=arguments.latency)
+    # The public device, on a board whose clock can be read.
+    with (
+        mock.patch("firstspike.device.open_virtual", return_value=board),
+        firstspike.open(f"{target}:", config=image.config) as device,
+    ):
+        greeted = board.use
+        device.load(image)
+        loaded = board.use
+        result = device.infer(samples)
+        done = board.use
+    expected = fast.infer(image.network(), samples)
+    assert (result.label == expected.label).all()
+    assert (result.step == expected.step).all()
+    size = sum(region.bytes for region in image.config.regions)
+    return {
+        "load": figures(loaded - greeted, size),
+        "infer": figures(done - loaded, len(samples)),
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--network", default="mnist-784-600-10", help="shipped name or .npz file")
+    parser.add_argument("--data", default="mnist", help="data set whose test images are sent")
+    parser.add_argument("--target", choices=BACKENDS, help="default: both")
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--lanes", type=int, default=64)
+    parser.add_argument("--baud", type=int, default=3_000_000)
+    parser.add_argument("--latency", type=float, default=1e-3, help="seconds, one way")
+    parser.add_argument("--clock", type=int, default=48_000_000, help="of the device, in Hz")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    arguments = parser.parse_args()
+    try:
+        network = firstspike.load_network(arguments.network)
+        images = data.load(arguments.data).x_test
+        samples = encode.from_meta(network.meta["encoding"]).encode(images)
+        samples = samples[np.arange(arguments.images) % len(samples)]
+        image = firstspike.compile(network, Config.for_network(network, arguments.lanes))
+        targets = [arguments.target] if arguments.target else list(BACKENDS)
+        measured = {target: measure(target, image, samples, arguments) for target in targets}
+    except FirstspikeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    if arguments.json:
+        print(json.dumps(measured))
+        return 0
+    units = {"load": "bytes/s", "infer": "images/s"}
+    for target, activities in measured.items():
+        for activity, values in activities.items():
+            print(
+                f"{target:<6} {activity:<6} {values['seconds']:8.4f} s   to device "
+                f"{values['to_device_percent']:5.1f} %   to host {values['to_host_percent']:5.1f} "
+                f"%   {values['per_second']:,.0f} {units[activity]}"
+            )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
