@@ -7,9 +7,9 @@ __all__ = ["suggest"]
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean …?"``, or the known names where none is near."""
+    """Return ``" (did you mean …?)"``, or the known names where none is near."""
     known = list(known)
     near = difflib.get_close_matches(name, known, 1)
     if near:
-        return f"; did you mean {near[0]}?"
-    return f"; there are {', '.join(known)}" if known else ""
+        return f" (did you mean {near[0]}?)"
+    return f" (there are {', '.join(known)})" if known else ""

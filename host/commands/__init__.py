@@ -1,0 +1,39 @@
+"""The commands, in the order in which the help lists them; one module each.
+
+A module's docstring is its help, ``EXAMPLES`` are arguments that follow its name, ``configure``
+adds its arguments to a parser, and ``run`` does the work or raises.
+"""
+
+from . import (
+    compile,
+    demo,
+    export,
+    info,
+    plot,
+    quantise,
+    report,
+    run,
+    selftest,
+    serve,
+    simulate,
+    train,
+    verify,
+)
+
+__all__ = ["COMMANDS"]
+
+COMMANDS = {
+    "demo": demo,
+    "train": train,
+    "quantise": quantise,
+    "compile": compile,
+    "simulate": simulate,
+    "verify": verify,
+    "run": run,
+    "serve": serve,
+    "export": export,
+    "report": report,
+    "plot": plot,
+    "info": info,
+    "selftest": selftest,
+}

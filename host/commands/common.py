@@ -1,0 +1,292 @@
+"""What several commands share: arguments, loading by name, output."""
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..device import Result
+from ..firmware.config import Config
+from ..firmware.errors import DataError, Mismatch, ModelFileError
+from ..firmware.formats import NEVER
+from ..firmware.image import Image
+from ..firmware.network import Network
+from ..shipped import load_network
+from ..suggest import suggest
+from ..transport import DEFAULT_BAUD
+
+if TYPE_CHECKING:
+    from ..data import Dataset
+__all__ = [
+    "DEFAULT_NETWORK",
+    "Batch",
+    "add_baud",
+    "add_config",
+    "add_data",
+    "add_network",
+    "add_output",
+    "compare",
+    "emit",
+    "load_batch",
+    "load_config",
+    "load_dataset",
+    "load_description",
+    "load_model",
+    "positive",
+    "say",
+    "suggest",
+    "widen",
+]
+
+DEFAULT_NETWORK = "mnist-784-600-10"
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1, as an argument's type."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no whole number of at least 1")
+    return value
+
+
+def add_network(parser: argparse.ArgumentParser, **overrides: Any) -> None:
+    """Add the positional argument NETWORK."""
+    parser.add_argument(
+        "network",
+        **{"help": "a network file, or the name of a network that comes with Firstspike"}
+        | overrides,
+    )
+
+
+def add_data(parser: argparse.ArgumentParser, count: int | None = None) -> None:
+    """Add the arguments that choose samples."""
+    parser.add_argument(
+        "--dataset",
+        metavar="NAME",
+        help="mnist, fashion-mnist, kmnist, digits or a .npz file (default: the network's own)",
+    )
+    parser.add_argument(
+        "-n",
+        "--count",
+        type=positive,
+        default=count,
+        metavar="N",
+        help=f"number of test samples (default: {count or 'all'})",
+    )
+    parser.add_argument(
+        "--seed", type=int, help="choose the samples at random (default: the first ones)"
+    )
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that choose a configuration of the accelerator."""
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument(
+        "--lanes",
+        type=_lanes,
+        default=[64],
+        metavar="N[,N…]",
+        help="weights a cycle, for all layers or for each (default: 64)",
+    )
+    choice.add_argument(
+        "--config",
+        metavar="FILE",
+        help="the configuration in a JSON file or an image, instead of the smallest that holds "
+        "the network",
+    )
+
+
+def add_baud(parser: argparse.ArgumentParser) -> None:
+    """Add ``--baud``."""
+    parser.add_argument(
+        "--baud",
+        type=positive,
+        default=DEFAULT_BAUD,
+        help=f"baud rate of the line (default: {DEFAULT_BAUD})",
+    )
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """Add ``--json`` and ``--quiet``."""
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress, only the result")
+
+
+def _lanes(text: str) -> list[int]:
+    return [positive(part) for part in text.split(",")]
+
+
+def emit(options: argparse.Namespace, values: dict[str, Any], text: str) -> None:
+    """Print a command's result, as JSON if that was asked for."""
+    print(json.dumps(values, indent=2) if options.json else text)
+
+
+def say(options: argparse.Namespace, text: str) -> None:
+    """Print what a command is doing, on standard error."""
+    if not (options.quiet or options.json):
+        print(text, file=sys.stderr)
+
+
+def load_model(name: str) -> Network | Image:
+    """Load a network by file or name, or an image by file.
+
+    Raises
+    ------
+    ModelFileError
+        If it is neither, or damaged.
+    """
+    path = Path(name)
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError:
+        head = b""
+    return Image.load(path) if head == b"firstspike image" else load_network(name)
+
+
+def load_description(name: str) -> Network | Image | Config:
+    """Load a network, an image or a configuration.
+
+    Raises
+    ------
+    ModelFileError
+        If it is none of them, or damaged.
+    """
+    return _read_config(Path(name)) if name.endswith(".json") else load_model(name)
+
+
+def load_config(options: argparse.Namespace, network: Network | None) -> Config:
+    """The configuration that :func:`add_config`'s arguments choose.
+
+    Raises
+    ------
+    ModelFileError
+        If the file given is neither a configuration nor an image.
+    DataError
+        If there is neither a network nor a file, or the lanes do not suit the network.
+    """
+    if options.config is not None:
+        return _read_config(Path(options.config))
+    if network is None:
+        raise DataError("there is nothing to build for; give a network or --config")
+    lanes = options.lanes
+    return Config.for_network(network, lanes[0] if len(lanes) == 1 else lanes)
+
+
+def _read_config(path: Path) -> Config:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelFileError(f"{path} cannot be read ({error.strerror or error})") from error
+    if content.startswith(b"firstspike image"):
+        return Image.load(path).config
+    try:
+        return Config.from_json(content.decode())
+    except ValueError as error:
+        raise ModelFileError(f"{path}: {error}") from error
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Encoded samples of a data set.
+
+    Parameters
+    ----------
+    dataset : str
+        What they are, such as ``mnist test``.
+    images : (batch, height, width) or (batch, inputs) uint8
+    samples : (batch, inputs) int32
+        Spike steps.
+    labels : (batch,) int64
+    """
+
+    dataset: str
+    images: np.ndarray
+    samples: np.ndarray
+    labels: np.ndarray
+
+
+def load_dataset(name: str, *, progress: bool) -> "Dataset":
+    """Load a data set, or say what name may have been meant."""
+    from .. import data
+
+    if not name.endswith(".npz") and name not in data.NAMES:
+        raise DataError(f"there is no data set {name}{suggest(name, data.NAMES)}")
+    return data.load(name, progress=progress)
+
+
+def load_batch(options: argparse.Namespace, network: Network, *, pad: bool = False) -> Batch:
+    """Load and encode the samples that :func:`add_data`'s arguments choose.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+    network : Network
+    pad : bool
+        Whether the network may have more inputs than the data set, as that of an image has.
+
+    Raises
+    ------
+    DataError
+        If the data set cannot be had or does not suit the network, or more samples are asked for
+        than there are.
+    """
+    from .. import encode
+
+    name = options.dataset or network.meta.get("dataset")
+    if name is None:
+        raise DataError("the network does not say what data set it is for; give --dataset")
+    if "encoding" not in network.meta:
+        raise DataError("the network does not say how its inputs are encoded; train or quantise it")
+    dataset = load_dataset(name, progress=not options.quiet)
+    missing = network.inputs - dataset.inputs
+    if missing < 0 or (missing and not pad):
+        raise DataError(
+            f"{dataset.name} has {dataset.inputs} pixels an image, but the network takes "
+            f"{network.inputs}; choose another data set or network"
+        )
+    total = len(dataset.x_test)
+    count = total if options.count is None else options.count
+    if count > total:
+        raise DataError(f"{count} samples were asked for, but {dataset.name} has {total} to test")
+    chosen = np.arange(count)
+    if options.seed is not None:
+        chosen = np.sort(np.random.default_rng(options.seed).permutation(total)[:count])
+    images = dataset.x_test[chosen]
+    samples = encode.from_meta(network.meta["encoding"]).encode(images)
+    labels = dataset.y_test[chosen]
+    return Batch(f"{dataset.name} test", images, widen(samples, network.inputs), labels)
+
+
+def widen(samples: np.ndarray, inputs: int) -> np.ndarray:
+    """Samples with inputs added that do not spike, up to ``inputs``."""
+    return np.pad(samples, ((0, 0), (0, inputs - samples.shape[1])), constant_values=NEVER)
+
+
+def compare(network: Network, samples: np.ndarray, result: Result) -> None:
+    """Compare what a device said with the golden model.
+
+    Raises
+    ------
+    Mismatch
+        At the first sample in which they differ.
+    """
+    from ..sim import fast
+
+    expected = fast.infer(network, samples)
+    for name in ("label", "step", "fired", "rows"):
+        ours, theirs = getattr(expected, name), getattr(result, name)
+        differs = (ours != theirs).reshape(len(ours), -1).any(axis=1)
+        if differs.any():
+            sample = int(differs.argmax())
+            raise Mismatch(
+                f"sample {sample}: the golden model has {name} {ours[sample]}, the device "
+                f"{theirs[sample]}; run `firstspike verify` on the network to see where they part"
+            )

@@ -1,0 +1,66 @@
+"""Lay a network out for an accelerator and write the image that a device loads.
+
+Without --config or --port the accelerator is the smallest that holds the network.
+"""
+
+import argparse
+from pathlib import Path
+
+from .. import compile as compile_network
+from ..device import open as open_device
+from ..firmware.config import Config
+from ..shipped import load_network
+from . import common
+
+EXAMPLES = (
+    "mnist-784-600-10 -o mnist.image",
+    "network.npz --lanes 100,10",
+    "network.npz --port /dev/ttyUSB1",
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    common.add_network(parser)
+    common.add_config(parser)
+    parser.add_argument("--port", help="compile for the device at this port")
+    common.add_baud(parser)
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="the image (default: the network's name, .image)"
+    )
+    common.add_output(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    network = load_network(options.network)
+    if options.port:
+        with open_device(options.port, baud=options.baud) as device:
+            config = device.config
+    else:
+        config = common.load_config(options, network)
+    image = compile_network(network, config)
+    output = options.output or f"{Path(options.network).stem}.image"
+    image.save(output)
+    sizes = {region.name: region.bytes for region in config.regions}
+    values = {
+        "output": output,
+        "crc": f"{image.crc:08x}",
+        "digest": f"{config.digest:016x}",
+        "regions": sizes,
+    }
+    common.emit(options, values, f"{output}: {network}\n{describe(config)}")
+
+
+def describe(config: Config) -> str:
+    """A configuration in lines."""
+    lines = [
+        f"layer {index}: {layer.inputs} inputs in {layer.rows} rows, {layer.neurons} neurons, "
+        f"{layer.lanes} lanes, {layer.weight_bits}-bit weights, tau = {1 << layer.k} steps, "
+        f"{layer.current_bits}-bit current, {layer.membrane_bits}-bit membrane"
+        for index, layer in enumerate(config.layers)
+    ]
+    total = sum(region.bytes for region in config.regions)
+    lines.append(
+        f"at most {config.max_steps} steps, {config.buffer_bytes} bytes of buffer, {total} bytes "
+        f"of memory, digest {config.digest:016x}"
+    )
+    return "\n".join(lines)

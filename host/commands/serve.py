@@ -1,0 +1,50 @@
+"""Serve a board that is not there on a pseudo-terminal, for any program that speaks serial.
+
+It is built for NETWORK, but holds no model until a program loads one. Ends with Ctrl-C.
+"""
+
+import argparse
+import signal
+import sys
+
+from ..shipped import load_network
+from ..transport import VIRTUAL, open_virtual
+from . import common
+
+EXAMPLES = (
+    "mnist-784-600-10",
+    "digits-64-32-10 --engine sim: --link /tmp/board",
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    common.add_network(parser, nargs="?")
+    common.add_config(parser)
+    parser.add_argument(
+        "--engine",
+        choices=VIRTUAL,
+        default="model:",
+        help="the golden model (default) or the cycle-accurate simulation",
+    )
+    parser.add_argument("--link", metavar="PATH", help="a symbolic link to make to the terminal")
+    common.add_output(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    from ..sim.pty import PseudoTerminal
+
+    network = load_network(options.network) if options.network else None
+    config = common.load_config(options, network)
+    board = open_virtual(options.engine, config)
+    terminal = PseudoTerminal(board, options.link)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        path = options.link or terminal.path
+        common.emit(options, {"port": path, "digest": f"{config.digest:016x}"}, path)
+        sys.stdout.flush()
+        common.say(options, f"serving {options.engine}; Ctrl-C ends it")
+        terminal.serve()
+    except KeyboardInterrupt:
+        common.say(options, "stopped")
+    finally:
+        terminal.close()
