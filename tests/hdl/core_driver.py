@@ -74,14 +74,13 @@ async def load(ctx: SimulatorContext, core: Core, image: Image) -> None:
         await ctx.tick()
 
 
-def events(sample: np.ndarray, rng: random.Random) -> list[dict[str, int]]:
-    """The events of a sample, those of one step in any order."""
-    spikes = [(int(step), rng.random(), index) for index, step in enumerate(sample)]
+def events(sample: np.ndarray, rng: random.Random | None = None) -> list[dict[str, int]]:
+    """The events of a sample, those of one step in ascending order or, with ``rng``, in any."""
+    spikes = np.flatnonzero(sample != NEVER).tolist()
+    if rng is not None:
+        rng.shuffle(spikes)
+    spikes.sort(key=lambda index: sample[index])
     return [
-        *(
-            {"end": 0, "step": step, "index": index}
-            for step, _, index in sorted(spikes)
-            if step != NEVER
-        ),
-        {"end": 1, "step": rng.getrandbits(3) & 1, "index": 0},
+        *({"end": 0, "step": int(sample[index]), "index": index} for index in spikes),
+        {"end": 1, "step": 0, "index": 0},
     ]
