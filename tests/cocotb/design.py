@@ -6,11 +6,13 @@ from firstspike.firmware.config import Config
 from firstspike.firmware.formats import NEVER
 from firstspike.firmware.network import Layer, Network
 
-__all__ = ["BAUD", "CLOCK_HZ", "STEPS", "image", "network", "samples"]
+__all__ = ["BAUD", "BUILD_NUMBER", "CLOCK_HZ", "STEPS", "image", "network", "samples"]
 
 #: The least clocks a bit that the receiver takes.
 CLOCK_HZ = 48_000_000
 BAUD = 12_000_000
+
+BUILD_NUMBER = 0xC0FFEE
 
 STEPS = 24
 

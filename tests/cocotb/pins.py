@@ -7,7 +7,7 @@ import zlib
 import cocotb
 from cocotb.triggers import Timer
 from cocotb.utils import get_sim_time
-from design import BAUD, CLOCK_HZ, STEPS, image, network, samples
+from design import BAUD, BUILD_NUMBER, CLOCK_HZ, STEPS, image, network, samples
 from firstspike.firmware.framing import Frame
 from firstspike.firmware.protocol import (
     ANSWER,
@@ -31,7 +31,9 @@ async def greets(dut):
     line = Line(dut)
     await line.start()
     payload = await line.ask(Frame(Op.HELLO, 200))
-    assert Hello.decode(payload) == Hello(image.config, CLOCK_HZ, 7, digest=image.config.digest)
+    assert Hello.decode(payload) == Hello(
+        image.config, CLOCK_HZ, BUILD_NUMBER, digest=image.config.digest
+    )
 
 
 @cocotb.test()

