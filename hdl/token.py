@@ -21,7 +21,7 @@ __all__ = [
 CYCLE_BITS = 32
 
 
-class TokenKind(enum.Enum, shape=1):
+class TokenKind(enum.Enum, shape=1):  # type: ignore[call-arg]
     """What a token asks of a layer."""
 
     SPIKE = 0  #: add a weight row

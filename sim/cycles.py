@@ -58,8 +58,8 @@ class _Times(NamedTuple):
     """Its scanner moved a chunk, or the end of a step, from ``pick`` to ``chunk``."""
     sent: np.ndarray
     """Its scanner moved a token from ``chunk`` to its output."""
-    count: np.ndarray
-    """No cycle: groups that entered the scanner's queue."""
+    queued: np.ndarray
+    """No cycle: number of groups that entered the scanner's queue."""
     entered: np.ndarray
     """(layers, depth) when the latest groups entered, in a ring."""
     read: np.ndarray
@@ -114,7 +114,7 @@ def _step(plan: _Plan, times: _Times, spikes: _Spikes, step: int, visible: int) 
         after = layer + 1
         lanes, chunk = plan.lanes[layer], plan.chunk[layer]
         entered, read = times.entered[layer], times.read[layer]
-        count = times.count[layer]
+        count = times.queued[layer]
         picked, sent = times.picked[layer], times.sent[layer]
         accepted = times.accepted[after]
         issued = max(visible, times.accepted[layer] + 1) - 1
@@ -142,7 +142,7 @@ def _step(plan: _Plan, times: _Times, spikes: _Spikes, step: int, visible: int) 
             entered[count % _QUEUE_DEPTH] = fired
             read[count % _QUEUE_DEPTH] = picked
             count += 1
-        times.count[layer] = count
+        times.queued[layer] = count
         times.picked[layer], times.sent[layer] = picked, sent
         times.accepted[layer], times.accepted[after] = issued, accepted
         visible = sent + 1
@@ -180,7 +180,7 @@ def _predict(
         times.accepted[:] = _LONG_AGO
         times.picked[:] = _LONG_AGO
         times.sent[:] = _LONG_AGO
-        times.count[:] = 0
+        times.queued[:] = 0
 
         fired = 0
         accepted, mapped, done, sent = -1, _LONG_AGO, _LONG_AGO, _LONG_AGO
