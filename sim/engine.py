@@ -106,8 +106,13 @@ class AcceleratorSimulation:
             identity=f"Accelerator {config.to_json()} {clock_hz} {build} {_gateware_digest()}",
             waveform=waveform,
         )
-        self._run: Callable[..., int] = self._simulation.library.accelerator_run
-        self._run.restype = ctypes.c_uint64  # type: ignore[attr-defined]
+        library = self._simulation.library
+        library.accelerator_run.restype = ctypes.c_uint64
+        library.accelerator_run.argtypes = [
+            *(ctypes.c_void_p, ctypes.c_void_p),
+            *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint64),
+            *(ctypes.c_void_p, ctypes.c_uint64, ctypes.c_void_p),
+        ]
 
     @property
     def byte_cycles(self) -> int:
@@ -127,15 +132,15 @@ class AcceleratorSimulation:
     def receive(self, deadline: int) -> tuple[bytes, int]:
         """See :meth:`firstspike.sim.virtual_board.Backend.receive`."""
         taken = ctypes.c_uint64()
-        written = self._run(
+        written = self._simulation.library.accelerator_run(
             self._simulation.handle,
             ctypes.byref(self._line),
-            self._incoming.ctypes,
-            self._arrivals.ctypes,
-            ctypes.c_uint64(len(self._incoming)),
-            ctypes.c_uint64(max(deadline, 0)),
-            self._outgoing.ctypes,
-            ctypes.c_uint64(_ROOM),
+            self._incoming.ctypes.data,
+            self._arrivals.ctypes.data,
+            len(self._incoming),
+            max(deadline, 0),
+            self._outgoing.ctypes.data,
+            _ROOM,
             ctypes.byref(taken),
         )
         self._incoming = self._incoming[taken.value :]
@@ -365,7 +370,7 @@ class CoreSimulation:
         rows = np.empty((batch, layers), dtype=np.int32)
         spikes = np.empty((batch, neurons), dtype=np.int32)
         potential = np.empty((batch, config.outputs), dtype=np.int32)
-        results = (label, decision, fired, cycles, rows, spikes, potential)
+        results: tuple[np.ndarray, ...] = (label, decision, fired, cycles, rows, spikes, potential)
         for start in range(0, batch, _CHUNK):
             stop = min(start + _CHUNK, batch)
             reached = self._simulation.library.core_infer(
