@@ -358,7 +358,7 @@ class CoreSimulation:
         owner, index = np.nonzero(samples != NEVER)
         step = samples[owner, index]
         order = np.lexsort((index, step, owner))
-        events = [
+        events: list[np.ndarray] = [
             np.concatenate([[0], np.cumsum((samples != NEVER).sum(axis=1))]).astype(np.uint64),
             step[order].astype(np.uint32),
             index[order].astype(np.uint32),
