@@ -8,7 +8,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ..firmware.config import Config, Region
-from .memory_window import MemoryWindow, WindowSignature
+from .memory_window import FETCH_CYCLES, MemoryWindow, WindowSignature
 from .neuron import CurrentNeuron
 from .token import GroupSignature, TokenKind, index_shape, tally_layout, token_layout
 from .weight_memory import WeightMemory
@@ -53,6 +53,11 @@ class Layer(wiring.Component):
         self.layer = config.layers[index]
         self.region = config.regions[index]
         self.weights = memory(self.region)
+        if self.weights.latency > FETCH_CYCLES - 2:
+            raise ValueError(
+                f"a weight memory takes {self.weights.latency} cycles to read, but the memory port "
+                f"waits for at most {FETCH_CYCLES - 2}; raise FETCH_CYCLES"
+            )
         super().__init__(
             {
                 "i": In(stream.Signature(token_layout(config, index))),

@@ -76,11 +76,11 @@ class Scanner(wiring.Component):
         built = self.config.layers[self.layer]
         index = index_shape(built.neurons)
 
-        # Finding the lowest of many spikes in one cycle would take a deep tree of logic. So a first
-        # stage picks the lowest chunk of lanes that has any, and a second the lane: each looks at
-        # about as many bits as the other. The first is ahead by one chunk, so that the second has
-        # always something to do.
-        width = 1 << (isqrt(built.lanes - 1)).bit_length()
+        # Finding the lowest of many spikes in one cycle would take deep logic. So a first stage
+        # picks the lowest chunk of lanes that has any, and a second the lane: each looks at about
+        # as many bits as the other. The first is ahead by one chunk, so that the second always has
+        # something to do.
+        width = 1 << isqrt(built.lanes - 1).bit_length()
         tally = tally_layout(self.config, self.layer + 1)
         chunks = -(-built.lanes // width)
 

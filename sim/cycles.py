@@ -205,7 +205,7 @@ def _predict(
 
 
 def _chunk_lanes(lanes: int) -> int:
-    """Lanes that a scanner looks at at once: the power of two next above the square root."""
+    """Lanes that a scanner looks at at once: the square root, rounded up to a power of two."""
     return 1 << isqrt(lanes - 1).bit_length()
 
 
