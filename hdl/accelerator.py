@@ -1,17 +1,23 @@
 """The whole accelerator: the core behind the link."""
 
+from collections.abc import Callable
+
 from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
-from ..firmware.config import Config
+from ..firmware.config import Config, Region
 from ..firmware.protocol import Hello
+from .cobs import packet_byte
 from .commands import CommandProcessor
 from .core import Core
 from .framing import Deframer, Framer, frame_item
 from .packet_buffer import PacketBuffer
 from .registers import RegisterFile
+from .stream_register import StreamRegister
+from .trace import TraceSignature
 from .uart import UartReceiver, UartTransmitter
+from .weight_memory import WeightMemory
 
 __all__ = ["Accelerator", "SerialAccelerator"]
 
@@ -26,6 +32,9 @@ class Accelerator(wiring.Component):
         Frequency of the clock, for the host to know.
     build : int
         32 bits that identify the build, for the host to know.
+    memories : callable
+        Makes the weight memory of a region, as
+        :class:`~firstspike.hdl.weight_memory.WeightMemory` does.
     trace : bool
         Whether to build the core's trace ports.
 
@@ -35,19 +44,29 @@ class Accelerator(wiring.Component):
         Bytes from the host; always ready.
     o : Out(stream)
         Bytes to the host.
-
-    Attributes
-    ----------
-    core : Core
+    trace_0, trace_1, … : Out(TraceSignature(config, layer))
+        Only with ``trace``.
     """
 
     def __init__(
-        self, config: Config, *, clock_hz: int, build: int = 0, trace: bool = False
+        self,
+        config: Config,
+        *,
+        clock_hz: int,
+        build: int = 0,
+        memories: Callable[[Region], WeightMemory] = WeightMemory,
+        trace: bool = False,
     ) -> None:
-        self.core = Core(config, trace=trace)
         self._config = config
         self._hello = Hello(config, clock_hz, build)
-        super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8))})
+        self._memories = memories
+        self._traces = {
+            f"trace_{layer}": Out(TraceSignature(config, layer))
+            for layer in range(len(config.layers) if trace else 0)
+        }
+        super().__init__(
+            {"i": In(stream.Signature(8)), "o": Out(stream.Signature(8)), **self._traces}
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -57,12 +76,20 @@ class Accelerator(wiring.Component):
         m.submodules.registers = registers = RegisterFile(self._config)
         m.submodules.commands = commands = CommandProcessor(self._config, self._hello)
         m.submodules.framer = framer = Framer()
-        m.submodules.core = core = self.core
+        m.submodules.core = core = Core(
+            self._config, memories=self._memories, trace=bool(self._traces)
+        )
+
+        # Data come late out of block RAM, and each end of the commands has a lot to do with them.
+        m.submodules.request_stage = request_stage = StreamRegister(frame_item)
+        m.submodules.answer_stage = answer_stage = StreamRegister(packet_byte)
 
         connect(m, wiring.flipped(self.i), deframer.i)
         connect(m, deframer.o, frames.i)
-        connect(m, frames.o, commands.i)
-        connect(m, commands.o, framer.i)
+        connect(m, frames.o, request_stage.i)
+        connect(m, request_stage.o, commands.i)
+        connect(m, commands.o, answer_stage.i)
+        connect(m, answer_stage.o, framer.i)
         connect(m, framer.o, wiring.flipped(self.o))
         connect(m, commands.events, core.i)
         connect(m, core.o, commands.results)
@@ -80,6 +107,8 @@ class Accelerator(wiring.Component):
             registers.commands_refused.eq(commands.refused),
             registers.inferences.eq(commands.inferred),
         ]
+        for name in self._traces:
+            connect(m, getattr(core, name), wiring.flipped(getattr(self, name)))
         for index, threshold in enumerate(core.thresholds):
             m.d.comb += threshold.eq(getattr(registers, f"threshold_{index}"))
 
@@ -94,30 +123,35 @@ class SerialAccelerator(wiring.Component):
     config : Config
     clock_hz, baud : int
         At least 4 clocks a bit.
-    build : int
+    build, memories
+        As in :class:`Accelerator`.
 
     Members
     -------
     rx : In(1)
     tx : Out(1)
-
-    Attributes
-    ----------
-    accelerator : Accelerator
     """
 
-    def __init__(self, config: Config, *, clock_hz: int, baud: int, build: int = 0) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        clock_hz: int,
+        baud: int,
+        build: int = 0,
+        memories: Callable[[Region], WeightMemory] = WeightMemory,
+    ) -> None:
         # First, since they may refuse the baud rate.
         self._receiver = UartReceiver(clock_hz, baud)
         self._transmitter = UartTransmitter(clock_hz, baud)
-        self.accelerator = Accelerator(config, clock_hz=clock_hz, build=build)
+        self._accelerator = Accelerator(config, clock_hz=clock_hz, build=build, memories=memories)
         super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
 
         m.submodules.receiver = receiver = self._receiver
-        m.submodules.accelerator = accelerator = self.accelerator
+        m.submodules.accelerator = accelerator = self._accelerator
         m.submodules.transmitter = transmitter = self._transmitter
 
         connect(m, receiver.o, accelerator.i)

@@ -22,6 +22,13 @@ def test_ports_of_the_accelerator() -> None:
     assert ports(text, "accelerator") == {"clk", "rst"} | STREAM
 
 
+def test_trace_ports_are_there_on_request() -> None:
+    text = to_verilog(Accelerator(CONFIG, clock_hz=1, trace=True), "accelerator")
+    members = ("valid", "step", "group", "spikes", "membranes")
+    traces = {f"trace_{layer}__{member}" for layer in range(2) for member in members}
+    assert ports(text, "accelerator") == {"clk", "rst"} | STREAM | traces
+
+
 def test_ports_of_the_serial_accelerator() -> None:
     component = SerialAccelerator(CONFIG, clock_hz=25_000_000, baud=3_000_000)
     assert ports(to_verilog(component, "top"), "top") == {"clk", "rst", "rx", "tx"}
