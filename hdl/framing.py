@@ -35,7 +35,7 @@ class Deframer(wiring.Component):
     discard : Out(1)
         What was passed on since the last end is no frame.
 
-    Latency: an item appears with the fifth byte after it, and ``commit`` with the ending zero.
+    Latency: an item appears with the fourth byte after it, and ``commit`` with the ending zero.
     Throughput: a byte a cycle.
     """
 
@@ -72,17 +72,13 @@ class Deframer(wiring.Component):
             crc.data.eq(decoder.o.p.data),
             crc.valid.eq(taken),
             good.eq(
-                decoder.o.p.good
-                & crc.match_detected
-                & (count == FRAME_OVERHEAD)
-                & ~lost
-                & self.o.ready
+                ended & decoder.o.p.good & crc.match_detected & (count == FRAME_OVERHEAD) & ~lost
             ),
             self.o.p.data.eq(delay[:8]),
             self.o.p.end.eq(decoder.o.p.end),
-            self.o.valid.eq((taken & (count >= _CRC_BYTES)) | self.commit),
-            self.commit.eq(ended & good),
-            self.discard.eq(ended & ~good),
+            self.o.valid.eq((taken & (count >= _CRC_BYTES)) | good),
+            self.commit.eq(good & self.o.ready),
+            self.discard.eq(ended & ~self.commit),
         ]
         with m.If(taken):
             m.d.sync += delay.eq(Cat(delay[8:], decoder.o.p.data))
