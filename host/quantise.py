@@ -7,6 +7,7 @@ finely time is cut into steps.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from .firmware.formats import (
     DECAY_RANGE,
     MAX_STEPS,
     MEMBRANE_BITS_RANGE,
+    NEVER,
     column_bounds,
     membrane_floor,
     signed_bits,
@@ -23,7 +25,7 @@ from .firmware.formats import (
 )
 from .firmware.network import Layer, Network
 
-__all__ = ["quantise", "quantise_layer", "retime", "threshold_for"]
+__all__ = ["prune", "quantise", "quantise_layer", "retime", "threshold_for"]
 
 
 def threshold_for(clip: float, bits: int, k: int) -> int:
@@ -177,6 +179,57 @@ def retime(network: Network, k: int) -> Network:
             )
         )
     return Network(layers, steps, network.meta)
+
+
+def prune(network: Network, samples: np.ndarray, current_bits: int = 16) -> Network:
+    """Set weights to zero that ``samples`` hardly use, to save memory and width in hardware.
+
+    - Inputs that never spike in ``samples`` lose all their weights, and so need no weight row.
+    - A neuron whose weights of one sign add up to more than ``current_bits`` bits hold loses some
+      of them: those of the inputs that spike most rarely, until the rest fits whatever arrives.
+
+    Rare inputs are the pixels near the border of an image. Their weights matter little, but the
+    worst case that hardware has to be built for counts them in full.
+
+    Parameters
+    ----------
+    network : Network
+    samples : (batch, inputs) integers
+        Spike steps, many of them, such as the training images'.
+    current_bits : int
+        At least the weight bits.
+
+    Raises
+    ------
+    DataError
+        If the samples do not suit the network or ``current_bits`` is fewer than a weight has.
+    """
+    from .sim.fast import infer
+
+    widest = max(layer.weight_bits for layer in network.layers)
+    if current_bits < widest:
+        raise DataError(
+            f"a current of {current_bits} bits was asked for, but it holds at least one weight of "
+            f"{widest} bits"
+        )
+    samples = network.check_samples(samples)
+    arrivals = [samples, *infer(network, samples).spikes]
+    limit = (1 << (current_bits - 1)) - 1
+    layers = []
+    for layer, spikes in zip(network.layers, arrivals, strict=False):
+        weights = layer.weights.astype(np.int64)
+        count = (spikes != NEVER).sum(axis=0)
+        if not layers:
+            weights[count == 0] = 0
+        # From the most frequent input to the rarest, keep weights while their sums fit.
+        order = np.argsort(-count, kind="stable")
+        ranked = weights[order]
+        for part in (np.maximum(ranked, 0), np.minimum(ranked, 0)):
+            excess = np.abs(part.cumsum(axis=0)) > limit
+            ranked[excess & (part != 0)] = 0
+        weights[order] = ranked
+        layers.append(replace(layer, weights=weights))
+    return Network(layers, network.steps, network.meta)
 
 
 def _membrane_bits(weights: np.ndarray, threshold: int, least: int = 20) -> int:

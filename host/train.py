@@ -28,7 +28,7 @@ from .firmware.files import write_atomically
 from .firmware.formats import DECAY_RANGE, MAX_STEPS, NEVER, weight_limit
 from .firmware.network import Network
 from .presets import PRESETS
-from .quantise import quantise, threshold_for
+from .quantise import prune, quantise, threshold_for
 from .shipped import load_network
 from .temporal import Clock, causal_layer, simultaneous_layer
 
@@ -63,6 +63,9 @@ class TrainingConfig:
         Weight bits, 2 … 8.
     clips : tuple of float
         Largest weight of each layer, relative to a threshold of 1.
+    current_bits : int
+        Width of the hardware's currents, at least ``bits``. The finished network is pruned to it,
+        and of weights that no training image uses (:func:`firstspike.quantise.prune`).
     k : int
         Decay shift of every layer; the time constant is ``2**k`` steps.
     steps : int
@@ -106,6 +109,7 @@ class TrainingConfig:
     encoding: Mapping[str, Any] = field(default_factory=lambda: {"kind": "binary"})
     bits: int = 8
     clips: tuple[float, ...] = (0.5, 0.3)
+    current_bits: int = 16
     k: int = 4
     steps: int = 64
     epochs: int = 60
@@ -136,6 +140,11 @@ class TrainingConfig:
                 f"{len(self.clips)} clips were given, but there are {len(self.hidden) + 1} layers"
             )
         weight_limit(self.bits)
+        if self.current_bits < self.bits:
+            raise DataError(
+                f"current_bits is {self.current_bits}, but a current holds at least one weight of "
+                f"{self.bits} bits"
+            )
         if self.k not in DECAY_RANGE:
             raise DataError(f"decay shift k is {self.k}, but the range is 1 to 8")
         for name, low, high in (
@@ -474,7 +483,8 @@ class _Trainer:
         return accuracy, float(result.step.mean()), tuple(map(float, result.events.mean(axis=0)))
 
     def finish(self) -> Network:
-        network = self.network()
+        images = self.encoder.encode(self.dataset.x_train)
+        network = prune(self.network(), images, self.config.current_bits)
         if not self.config.validation:
             return network
         accuracy = self.validate(network)[0]

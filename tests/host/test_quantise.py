@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from firstspike.firmware.errors import DataError
-from firstspike.firmware.formats import NEVER, weight_limit
+from firstspike.firmware.formats import NEVER, column_bounds, signed_bits, weight_limit
 from firstspike.firmware.network import Layer, Network
-from firstspike.quantise import quantise, quantise_layer, retime, threshold_for
+from firstspike.quantise import prune, quantise, quantise_layer, retime, threshold_for
 from firstspike.sim import golden
 
 
@@ -119,6 +119,47 @@ def test_retiming_refuses_what_does_not_fit():
     mixed = Network([network.layers[0], Layer(layer.weights, 3, layer.threshold)], 64)
     with pytest.raises(DataError, match="different decay shifts"):
         retime(mixed, 4)
+
+
+def test_pruning_drops_what_is_never_used():
+    network = random_network()
+    samples = np.where(np.random.default_rng(2).random((60, 400)) < 0.5, 0, NEVER).astype(np.int32)
+    samples[:, 100:130] = NEVER
+    pruned = prune(network, samples, current_bits=20)
+    expected = network.layers[0].weights.copy()
+    expected[100:130] = 0
+    np.testing.assert_array_equal(pruned.layers[0].weights, expected)
+    np.testing.assert_array_equal(pruned.layers[1].weights, network.layers[1].weights)
+    before, after = golden.infer(network, samples), golden.infer(pruned, samples)
+    np.testing.assert_array_equal(before.label, after.label)
+    np.testing.assert_array_equal(before.step, after.step)
+
+
+@pytest.mark.parametrize("bits", [8, 11, 13])
+def test_pruning_fits_the_current_and_spares_frequent_inputs(bits):
+    network = random_network()
+    rate = np.linspace(0.02, 1, 400)
+    samples = np.where(np.random.default_rng(2).random((200, 400)) < rate, 0, NEVER)
+    pruned = prune(network, samples, current_bits=bits)
+    count = (samples == 0).sum(axis=0)
+    for index, (before, after) in enumerate(zip(network.layers, pruned.layers, strict=True)):
+        low, high = column_bounds(after.weights)
+        assert signed_bits(int(low.min()), int(high.max())) <= bits
+        assert set(np.unique(after.weights[after.weights != before.weights])) <= {0}
+        if index == 0:
+            gone = before.weights != after.weights
+            assert gone.any()
+            assert not gone.all(axis=0).any()
+            for sign in (-1, 1):
+                for j in range(0, before.neurons, 17):
+                    kept = count[(np.sign(after.weights[:, j]) == sign)]
+                    lost = count[gone[:, j] & (np.sign(before.weights[:, j]) == sign)]
+                    assert not lost.size or lost.max() <= kept.min()
+
+
+def test_pruning_refuses_a_current_narrower_than_a_weight():
+    with pytest.raises(DataError, match="7 bits was asked for"):
+        prune(random_network(), np.zeros((1, 400), np.int32), current_bits=7)
 
 
 @pytest.mark.parametrize(
