@@ -43,8 +43,29 @@ template <typename Port> void set(Port &port, Field field, uint64_t value) {
     port = static_cast<Port>((port & ~mask) | ((value << field.offset) & mask));
 }
 
+// A design with its clock.
 class Bench {
+    // Declared before the design, which refers to it until it is gone.
+    VerilatedContext context;
+#if WAVEFORMS
+    VerilatedVcdC vcd;
+#endif
+    Vtop top;
+
+    // Waveforms have two units of time a cycle: the edge comes in the middle.
+    void dump(unsigned phase) {
+#if WAVEFORMS
+        vcd.dump(2 * cycles + phase);
+#else
+        (void)phase;
+#endif
+    }
+
   public:
+    Ports io;
+    uint64_t cycles = 0;
+
+    // `waveform` is the file to write, if the library was built for it.
     explicit Bench(const char *waveform) : top{&context}, io{top} {
 #if WAVEFORMS
         context.traceEverOn(true);
@@ -63,6 +84,7 @@ class Bench {
         top.final();
     }
 
+    // Whether the waveform file could be opened.
     bool ready() const {
 #if WAVEFORMS
         return vcd.isOpen();
@@ -85,27 +107,6 @@ class Bench {
         dump(1);
         ++cycles;
     }
-
-    uint64_t cycles = 0;
-
-  private:
-    // Declared before the design, which refers to it until it is gone.
-    VerilatedContext context;
-#if WAVEFORMS
-    VerilatedVcdC vcd;
-#endif
-    Vtop top;
-
-    void dump(unsigned phase) {
-#if WAVEFORMS
-        vcd.dump(2 * cycles + phase);
-#else
-        (void)phase;
-#endif
-    }
-
-  public:
-    Ports io;
 };
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
