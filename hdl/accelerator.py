@@ -15,6 +15,7 @@ from .framing import Deframer, Framer, frame_item
 from .packet_buffer import PacketBuffer
 from .registers import RegisterFile
 from .stream_register import StreamRegister
+from .token import event_layout
 from .trace import TraceSignature
 from .uart import UartReceiver, UartTransmitter
 from .weight_memory import WeightMemory
@@ -80,9 +81,10 @@ class Accelerator(wiring.Component):
             self._config, memories=self._memories, trace=bool(self._traces)
         )
 
-        # Data come late out of block RAM, and each end of the commands has a lot to do with them.
+        # Data come late out of block RAM, and there is a lot to do with them in each of these places.
         m.submodules.request_stage = request_stage = StreamRegister(frame_item)
         m.submodules.answer_stage = answer_stage = StreamRegister(packet_byte)
+        m.submodules.event_stage = event_stage = StreamRegister(event_layout(self._config))
 
         connect(m, wiring.flipped(self.i), deframer.i)
         connect(m, deframer.o, frames.i)
@@ -91,7 +93,8 @@ class Accelerator(wiring.Component):
         connect(m, commands.o, answer_stage.i)
         connect(m, answer_stage.o, framer.i)
         connect(m, framer.o, wiring.flipped(self.o))
-        connect(m, commands.events, core.i)
+        connect(m, commands.events, event_stage.i)
+        connect(m, event_stage.o, core.i)
         connect(m, core.o, commands.results)
         connect(m, commands.memory, core.memory)
         connect(m, commands.registers, registers.bus)
