@@ -31,7 +31,14 @@ from .firmware.protocol import Hello, Op, Outcome, encode_sample, memory_address
 from .firmware.registers import Register, register_map, register_values
 from .link import Link, Request, Statistics
 from .suggest import suggest
-from .transport import DEFAULT_BAUD, SerialTransport, Transport, is_virtual, open_virtual
+from .transport import (
+    DEFAULT_BAUD,
+    VIRTUAL_BAUD,
+    SerialTransport,
+    Transport,
+    is_virtual,
+    open_virtual,
+)
 
 __all__ = ["Device", "Result", "open"]
 
@@ -88,7 +95,7 @@ class Result:
 def open(
     port: str,
     *,
-    baud: int = DEFAULT_BAUD,
+    baud: int | None = None,
     config: Config | None = None,
     timeout: float | None = None,
     retries: int = 8,
@@ -111,8 +118,8 @@ class Device:
         ``/dev/ttyUSB1``, a pyserial URL such as ``socket://host:4000``, ``model:`` for the golden
         model or ``sim:`` for the compiled cycle-accurate simulation. The latter two are built for
         ``config``, or without it for the first model that is loaded.
-    baud : int
-        Baud rate of the line.
+    baud : int, optional
+        Baud rate of the line. Default: 1 M on a port, 12 M where the board is virtual.
     config : Config, optional
         What the device is expected to be built for.
     timeout : float, optional
@@ -138,14 +145,15 @@ class Device:
         self,
         port: str,
         *,
-        baud: int = DEFAULT_BAUD,
+        baud: int | None = None,
         config: Config | None = None,
         timeout: float | None = None,
         retries: int = 8,
         reconnect: float = 5.0,
     ) -> None:
         self._port = port
-        self._baud = baud
+        default = VIRTUAL_BAUD if is_virtual(port) else DEFAULT_BAUD
+        self._baud = default if baud is None else baud
         self._timeout = timeout
         self._retries = retries
         self._reconnect = reconnect

@@ -17,7 +17,7 @@ from ..firmware.image import Image
 from ..firmware.network import Network
 from ..shipped import load_network
 from ..suggest import suggest
-from ..transport import DEFAULT_BAUD
+from ..transport import DEFAULT_BAUD, VIRTUAL_BAUD
 
 if TYPE_CHECKING:
     from ..data import Dataset
@@ -108,8 +108,7 @@ def add_baud(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--baud",
         type=positive,
-        default=DEFAULT_BAUD,
-        help=f"baud rate of the line (default: {DEFAULT_BAUD})",
+        help=f"baud rate of the line (default: {DEFAULT_BAUD}, virtual boards {VIRTUAL_BAUD})",
     )
 
 

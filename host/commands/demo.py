@@ -27,9 +27,6 @@ EXAMPLES = (
 
 _SUBSTITUTE = "digits-64-32-10"
 
-#: The simulated device's clock divides down to this, and images travel fast.
-_BAUD = 12_000_000
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -115,7 +112,7 @@ def _ask_device(options: argparse.Namespace, image: Image, batch: common.Batch) 
     samples = batch.samples[: options.device]
     common.say(options, "device: building its simulation, unless it is in the cache")
     progress = not options.quiet
-    with open_device("sim:", baud=_BAUD, config=image.config) as device:
+    with open_device("sim:", config=image.config) as device:
         device.load(image, progress=progress)
         result = device.infer(samples, progress=progress)
         clock = device.info.clock_hz
