@@ -81,7 +81,7 @@ class Accelerator(wiring.Component):
             self._config, memories=self._memories, trace=bool(self._traces)
         )
 
-        # Data come late out of block RAM, and in each of these places there is a lot to do with them.
+        # Data come late out of block RAM, and much is done with them in each of these places.
         m.submodules.request_stage = request_stage = StreamRegister(frame_item)
         m.submodules.answer_stage = answer_stage = StreamRegister(packet_byte)
         m.submodules.event_stage = event_stage = StreamRegister(event_layout(self._config))
