@@ -9,11 +9,12 @@ import resource
 import signal
 import subprocess
 import sys
-import time
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+from counted import Counted
 from firstspike import cli, data, shipped
 from firstspike.commands import COMMANDS, common
 from firstspike.firmware import errors
@@ -185,7 +186,7 @@ def test_run_and_serve(run):
     assert values["samples"] == 100
     assert values["accuracy"] > 0.9
     process.send_signal(signal.SIGTERM)
-    output, error = process.communicate(timeout=20)
+    output, error = process.communicate(timeout=60)
     assert (process.returncode, output, error) == (0, "", "")
     assert not Path("board").is_symlink()
 
@@ -383,11 +384,12 @@ def test_interrupting_a_batch(run):
     labels = np.zeros(len(samples), np.int64)
     few = data.load("digits")
     np.savez("many.npz", x_train=few.x_train, y_train=few.y_train, x_test=samples, y_test=labels)
-    with PseudoTerminal(open_virtual("model:", config)) as terminal:
+    busy = threading.Event()
+    with PseudoTerminal(Counted(open_virtual("model:", config), 30_000, busy.set)) as terminal:
         process = start("run", terminal.path, DIGITS, "--dataset", "many.npz")
-        time.sleep(3)
+        assert busy.wait(60)
         process.send_signal(signal.SIGINT)
-        output, error = process.communicate(timeout=20)
+        output, error = process.communicate(timeout=60)
         assert (process.returncode, output) == (130, "")
         assert error.strip().splitlines()[-1] == "firstspike: interrupted"
         assert "Traceback" not in error

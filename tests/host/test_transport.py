@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import serial
 import serial.rfc2217
+from counted import Counted
 from firstspike.firmware.config import Config
 from firstspike.firmware.errors import (
     ConfigurationMismatch,
@@ -32,36 +33,11 @@ from firstspike.transport import SerialTransport, open_virtual
 
 CASE = random_case(31, batch=500)
 EXPECTED = fast.infer(CASE.network, CASE.samples)
-MANY = np.tile(CASE.samples, (20, 1))
+MANY = np.tile(CASE.samples, (10, 1))
 
 
 def board(config=CASE.config):
     return open_virtual("model:", config)
-
-
-class Counted:
-    """Passes bytes on to a board, and does something once ``after`` bytes have been written.
-
-    Closing it leaves the board as it is.
-    """
-
-    def __init__(self, transport, after, action):
-        self.transport = transport
-        self.left = after
-        self.action = action
-
-    def write(self, data):
-        self.transport.write(data)
-        self.left -= len(data)
-        if self.left < 0 and self.action:
-            action, self.action = self.action, None
-            action()
-
-    def read(self, timeout):
-        return self.transport.read(timeout)
-
-    def close(self):
-        pass
 
 
 def check(result, expected=EXPECTED):
@@ -234,7 +210,7 @@ def test_plugged_in_again(tmp_path, forgets):
 
     thread = threading.Thread(target=replug)
     thread.start()
-    with firstspike.open(str(path), reconnect=10) as device:
+    with firstspike.open(str(path), reconnect=60) as device:
         device.load(CASE.network)
         check(device.infer(MANY))
     thread.join()
@@ -258,7 +234,7 @@ def test_another_board_is_plugged_in(tmp_path):
 
     thread = threading.Thread(target=replug)
     thread.start()
-    with firstspike.open(str(path), reconnect=10) as device:
+    with firstspike.open(str(path), reconnect=60) as device:
         device.load(CASE.network)
         with pytest.raises(ConfigurationMismatch, match="is not the device that was expected"):
             device.infer(MANY)
@@ -340,7 +316,7 @@ def listening(serve):
     def run():
         with contextlib.suppress(OSError):
             client, _ = server.accept()
-            client.settimeout(10)
+            client.settimeout(60)
             with client:
                 serve(client)
 
