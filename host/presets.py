@@ -4,9 +4,6 @@ from typing import Any
 
 __all__ = ["PRESETS"]
 
-#: Sparse networks learn training images by heart more easily.
-_STRONG = {"rotation": 8.0, "scale": 0.08, "shear": 0.08, "shift": 1.0, "elastic": 0.6}
-
 #: Small networks have no capacity to spare for strong distortions.
 _GENTLE = {"rotation": 5.0, "scale": 0.05, "shear": 0.05, "shift": 0.5, "elastic": 0.6}
 
@@ -14,12 +11,13 @@ _GENTLE = {"rotation": 5.0, "scale": 0.05, "shear": 0.05, "shift": 0.5, "elastic
 PRESETS: dict[str, dict[str, Any]] = {
     "mnist-784-600-10": {"epochs": 100, "validation": 0},
     "mnist-784-600-10-sparse": {
-        "sparsity": 0.005,
+        "sparsity": 0.003,
+        "teacher": "mnist-784-400-400-10",
         "sharpness": 10.0,
+        "clips": (0.5, 0.6),
         "learning_rate": 3e-3,
-        "epochs": 80,
+        "epochs": 100,
         "validation": 0,
-        "distortion": _STRONG,
     },
     "mnist-784-600-10-4bit": {
         "bits": 4,

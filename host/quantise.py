@@ -215,7 +215,7 @@ def prune(network: Network, samples: np.ndarray, current_bits: int = 16) -> Netw
     samples = network.check_samples(samples)
     arrivals = [samples, *infer(network, samples).spikes]
     limit = (1 << (current_bits - 1)) - 1
-    layers = []
+    layers: list[Layer] = []
     for layer, spikes in zip(network.layers, arrivals, strict=False):
         weights = layer.weights.astype(np.int64)
         count = (spikes != NEVER).sum(axis=0)

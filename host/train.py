@@ -10,7 +10,7 @@ Needs PyTorch (``pip install 'firstspike[train]'``).
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from itertools import pairwise
 from pathlib import Path
@@ -73,6 +73,10 @@ class TrainingConfig:
     epochs, batch : int
     seed : int
         Of initial weights, order, distortions and dropout.
+    teacher : str, optional
+        A shipped network or the path of one, of the same inputs, classes and encoding. Half of the
+        label is then what the teacher makes of the same distorted image: the softmax of its
+        outputs' ``-sharpness · t``.
     initial : str, optional
         A shipped network or the path of one, of the same shape, whose weights training starts from
         instead of from random ones.
@@ -125,6 +129,7 @@ class TrainingConfig:
     distortion: Distortion | None = field(default_factory=Distortion)
     validation: int = 10_000
     seed: int = 1
+    teacher: str | None = None
     initial: str | None = None
 
     def __post_init__(self) -> None:
@@ -300,6 +305,7 @@ class _Trainer:
             self.weights.append(weights.requires_grad_())
         if config.initial is not None:
             self.adopt(config.initial)
+        self.teacher = None if config.teacher is None else self.hire(config.teacher)
         self.average = [weights.detach().clone() for weights in self.weights]
         self.optimizer = torch.optim.Adam(
             self.weights, lr=config.learning_rate, betas=(0.9, 0.99), fused=True
@@ -321,6 +327,24 @@ class _Trainer:
             ):
                 unit = 2**layer.k / layer.threshold
                 weights.copy_(torch.from_numpy(layer.weights * unit).clamp_(-clip, clip))
+
+    def hire(self, name: str) -> tuple[list[Tensor], list[Clock]]:
+        """Weights in integer units and clocks of the network ``name``."""
+        network = load_network(name)
+        if (network.inputs, network.outputs) != (self.dataset.inputs, self.dataset.classes):
+            raise DataError(
+                f"the teacher {name} has {network.inputs} inputs and {network.outputs} classes, "
+                f"but {self.dataset.name} has {self.dataset.inputs} and {self.dataset.classes}"
+            )
+        encoding = network.meta.get("encoding")
+        if encoding != self.encoder.to_meta():
+            raise DataError(
+                f"the teacher {name} takes inputs encoded as {encoding}, but a network for "
+                f"{self.encoder.to_meta()} is to be trained"
+            )
+        weights = [torch.from_numpy(layer.weights.astype(np.float32)) for layer in network.layers]
+        clocks = [Clock(layer.k, layer.threshold, network.steps) for layer in network.layers]
+        return weights, clocks
 
     @property
     def batches(self) -> int:
@@ -388,11 +412,23 @@ class _Trainer:
         rate = min(1.0, (number + 1) / (config.warmup + 1)) * (1 + math.cos(math.pi * progress)) / 2
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * rate
-        times, hidden = self.forward(samples, random)
+        inputs = self.arrivals(samples)
+        integers = [
+            _Round.apply(weights, clock.unit, self.limit)
+            for weights, clock in zip(self.weights, self.clocks, strict=True)
+        ]
+        times, hidden = self.forward(inputs, integers, self.clocks, random)
         nobody = times.new_full((len(times), 1), config.deadline)
+        target = labels
+        if self.teacher is not None:
+            with torch.no_grad():
+                taught, _ = self.forward(inputs, *self.teacher, None)
+            target = torch.nn.functional.one_hot(labels, times.shape[1] + 1).to(times.dtype)
+            target[:, :-1] += torch.softmax(-config.sharpness * taught, dim=1)
+            target /= 2
         loss = torch.nn.functional.cross_entropy(
             -config.sharpness * torch.cat([times, nobody], dim=1),
-            labels,
+            target,
             label_smoothing=config.smoothing,
         )
         value = loss.item()
@@ -419,29 +455,36 @@ class _Trainer:
                 average.lerp_(weights, 1 - keep)
         return value
 
-    def forward(
-        self, samples: np.ndarray, random: torch.Generator
-    ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-        """Return the outputs' times, and times and drive of every hidden layer."""
-        config = self.config
+    def arrivals(self, samples: np.ndarray) -> Tensor:
+        """Spike steps as the first layer takes them: times, or ones if all arrive at once."""
         steps = torch.from_numpy(samples)
-        simultaneous = self.encoder.steps == 1
-        if simultaneous:
-            times = (steps != NEVER).to(torch.float32)
-        else:
-            times = torch.where(steps != NEVER, steps / self.clocks[0].tau, torch.inf)
-        hidden = []
-        for index, (weights, clock) in enumerate(zip(self.weights, self.clocks, strict=True)):
-            last = index == len(config.hidden)
-            integers = _Round.apply(weights, clock.unit, self.limit)
-            if index == 0 and simultaneous:
+        if self.encoder.steps == 1:
+            return (steps != NEVER).to(torch.float32)
+        return torch.where(steps != NEVER, steps / self.clocks[0].tau, torch.inf)
+
+    def forward(
+        self,
+        times: Tensor,
+        weights: Sequence[Tensor],
+        clocks: Sequence[Clock],
+        random: torch.Generator | None,
+    ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """Return the outputs' times, and times and drive of every hidden layer.
+
+        ``weights`` are in integer units. Hidden neurons are dropped only with a source of
+        randomness.
+        """
+        hidden: list[tuple[Tensor, Tensor]] = []
+        for index, (integers, clock) in enumerate(zip(weights, clocks, strict=True)):
+            last = index == len(clocks) - 1
+            if index == 0 and self.encoder.steps == 1:
                 times, drive = simultaneous_layer(times, integers, clock)
             else:
                 times, drive = causal_layer(times, integers, clock, silent=last)
             if last:
                 break
-            if config.dropout:
-                dropped = torch.rand(times.shape, generator=random) < config.dropout
+            if self.config.dropout and random is not None:
+                dropped = torch.rand(times.shape, generator=random) < self.config.dropout
                 times = times.masked_fill(dropped, torch.inf)
             hidden.append((times, drive))
         return times, hidden

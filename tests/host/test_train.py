@@ -175,6 +175,19 @@ def test_starting_from_a_network(digits, tmp_path):
         train.train(replace(config, hidden=(20,)), digits, progress=False)
 
 
+def test_learning_from_a_teacher(digits, tmp_path):
+    teacher = train.train(quick(hidden=(24, 16), clips=(1.0, 0.8, 0.5)), digits, progress=False)
+    path = tmp_path / "teacher.npz"
+    teacher.save(path)
+    taught = train.train(quick(teacher=str(path)), digits, progress=False)
+    alone = train.train(quick(), digits, progress=False)
+    assert not np.array_equal(weights_of(taught)[0], weights_of(alone)[0])
+    with pytest.raises(DataError, match="takes inputs encoded as"):
+        train.train(quick(teacher=str(path), encoding={"kind": "binary"}), digits, progress=False)
+    with pytest.raises(DataError, match="784 inputs and 10 classes, but digits has 64 and 10"):
+        train.train(quick(teacher="mnist-784-128-10"), digits, progress=False)
+
+
 def test_test_images_are_never_looked_at(digits):
     blind = replace(
         digits, x_test=np.zeros_like(digits.x_test), y_test=np.zeros_like(digits.y_test)
