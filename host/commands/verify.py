@@ -1,11 +1,14 @@
 """Compare golden model, cycle model and gateware in every spike and cycle.
 
-Ends with the first divergence, if there is one: sample, step, layer, neuron, cycle, both values.
+With --random the networks and samples are random instead: ties, silence, extremes, inputs at any
+step, one to four layers, 2 to 8 weight bits, on as many different builds as it takes. Ends with the
+first divergence, if there is one: sample, step, layer, neuron, cycle, both values.
 """
 
 import argparse
 
 from .. import compile as compile_network
+from ..firmware.errors import DataError, Mismatch
 from ..shipped import load_network
 from . import common
 
@@ -13,17 +16,36 @@ EXAMPLES = (
     "mnist-784-600-10",
     "digits-64-32-10 --lanes 8,3 -n 359",
     "network.npz --config build.image --seed 1",
+    "--random 1000",
 )
+
+#: Random networks that share a build, which takes far longer than they do.
+_PER_BUILD = 50
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    common.add_network(parser)
+    common.add_network(parser, nargs="?")
+    parser.add_argument(
+        "--random",
+        type=common.positive,
+        metavar="N",
+        help="verify N random networks, from --seed on (default: 0), instead of one",
+    )
     common.add_data(parser, 200)
     common.add_config(parser)
     common.add_output(parser)
 
 
 def run(options: argparse.Namespace) -> None:
+    if (options.network is None) == (options.random is None):
+        raise DataError("verify takes either a network or --random N; give one of them")
+    if options.random:
+        _verify_random(options)
+    else:
+        _verify_network(options)
+
+
+def _verify_network(options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from ..sim.verify import verify
@@ -42,3 +64,38 @@ def run(options: argparse.Namespace) -> None:
         "equal": True,
     }
     common.emit(options, values, str(report))
+
+
+def _verify_random(options: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from ..sim.random_networks import random_case
+    from ..sim.verify import verify
+
+    first = options.seed or 0
+    seeds = range(first, first + options.random)
+    samples = cycles = 0
+    for seed in tqdm(seeds, unit="network", disable=options.quiet or None):
+        config = random_case(seed - (seed - first) % _PER_BUILD).config
+        case = random_case(seed, config=config)
+        try:
+            report = verify(case.network, case.samples, compile_network(case.network, config))
+        except Mismatch as error:
+            raise Mismatch(f"{case}: {error}") from error
+        samples += len(report.cycles)
+        cycles += int(report.cycles.sum())
+    builds = -(-options.random // _PER_BUILD)
+    values = {
+        "networks": len(seeds),
+        "builds": builds,
+        "seed": first,
+        "samples": samples,
+        "cycles": cycles,
+        "equal": True,
+    }
+    common.emit(
+        options,
+        values,
+        f"{len(seeds)} random networks on {builds} builds: {samples} samples and {cycles} clock "
+        "cycles agree between golden model, cycle model and simulated gateware",
+    )

