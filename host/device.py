@@ -47,7 +47,7 @@ _T = TypeVar("_T")
 _U32 = struct.Struct("<I")
 
 #: Seconds of silence before a frame is sent again, on top of what a full buffer takes on the line.
-_PATIENCE = 0.5
+_PATIENCE = 1.0
 
 #: Seconds between two attempts to find a lost device again.
 _RECONNECT_INTERVAL = 0.1

@@ -88,9 +88,9 @@ def _test(device: Device, seed: int) -> int:
     except Mismatch as error:
         raise Mismatch(f"network of seed {seed}: {error}") from error
     after = device.counters()
-    if after["frames_dropped"] != before["frames_dropped"] or device.statistics.retries:
+    if after["frames_dropped"] != before["frames_dropped"] or device.statistics.dropped:
         raise LinkError(
-            f"every answer of {device.port} was right, but frames got lost on the line; lower the "
-            "baud rate or check the cable"
+            f"every answer of {device.port} was right, but frames were damaged on the line; lower "
+            "the baud rate or check the cable"
         )
     return len(case.samples)
