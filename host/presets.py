@@ -11,12 +11,13 @@ _GENTLE = {"rotation": 5.0, "scale": 0.05, "shear": 0.05, "shift": 0.5, "elastic
 PRESETS: dict[str, dict[str, Any]] = {
     "mnist-784-600-10": {"epochs": 100, "validation": 0},
     "mnist-784-600-10-sparse": {
-        "sparsity": 0.003,
+        "sparsity": 0.004,
+        "spike_budget": 10.2,
         "teacher": "mnist-784-400-400-10",
         "sharpness": 10.0,
         "clips": (0.5, 0.6),
         "learning_rate": 3e-3,
-        "epochs": 100,
+        "epochs": 70,
         "validation": 0,
     },
     "mnist-784-600-10-4bit": {

@@ -87,6 +87,8 @@ class TrainingConfig:
         Probability that a hidden neuron cannot spike for a sample; nothing is rescaled later.
     sparsity : float
         Pressure on the drive of every hidden neuron that spikes before the decision.
+    spike_budget : float
+        Mean hidden spikes a sample up to the decision; a batch with fewer is under no pressure.
     sharpness : float
         β of the loss, the cross-entropy of ``-β · t`` over the outputs' spike times ``t``.
     deadline : float
@@ -122,6 +124,7 @@ class TrainingConfig:
     warmup: int = 500
     dropout: float = 0.0
     sparsity: float = 0.0
+    spike_budget: float = 0.0
     sharpness: float = 40.0
     deadline: float = 2.0
     smoothing: float = 0.0
@@ -160,6 +163,7 @@ class TrainingConfig:
             ("validation", 0, math.inf),
             ("warmup", 0, math.inf),
             ("sparsity", 0, math.inf),
+            ("spike_budget", 0, math.inf),
             ("dropout", 0, 0.99),
             ("smoothing", 0, 0.99),
             ("averaging", 0, 0.999999),
@@ -439,9 +443,10 @@ class _Trainer:
             )
         if config.sparsity:
             decision = times.detach().amin(dim=1, keepdim=True)
-            for spikes, drive in hidden:
-                before = spikes.detach() <= decision
-                loss = loss + config.sparsity * (drive * before).sum() / len(times)
+            before = [(spikes.detach() <= decision) for spikes, _ in hidden]
+            if sum(int(spiked.sum()) for spiked in before) > config.spike_budget * len(times):
+                for (_, drive), spiked in zip(hidden, before, strict=True):
+                    loss = loss + config.sparsity * (drive * spiked).sum() / len(times)
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.weights, _GRADIENT_NORM)

@@ -175,6 +175,19 @@ def test_starting_from_a_network(digits, tmp_path):
         train.train(replace(config, hidden=(20,)), digits, progress=False)
 
 
+def test_sparsity_costs_spikes_and_a_budget_spares_them(digits):
+    def spikes(**changes) -> float:
+        reports = []
+        config = quick(epochs=10, **changes)
+        train.train(config, digits, progress=False, on_epoch=reports.append)
+        return reports[-1].spikes[1]
+
+    free, pressed = spikes(), spikes(sparsity=0.3)
+    assert pressed < 0.7 * free
+    assert spikes(sparsity=0.3, spike_budget=32) == free
+    assert pressed < spikes(sparsity=0.3, spike_budget=free * 0.8) < free
+
+
 def test_learning_from_a_teacher(digits, tmp_path):
     teacher = train.train(quick(hidden=(24, 16), clips=(1.0, 0.8, 0.5)), digits, progress=False)
     path = tmp_path / "teacher.npz"
