@@ -1,7 +1,7 @@
 """Images a second on one core: the compiled golden model, its reference, and a peer.
 
-    python bench/golden.py                     MNIST's test images, a random 784-600-10 network
-    python bench/golden.py --network net.npz   a trained network
+    python bench/golden.py                     MNIST's test images, the shipped 784-600-10 network
+    python bench/golden.py --network net.npz   another network, by file or name
     python bench/golden.py --synthetic         random images of MNIST's density, nothing to download
 
 All three simulate the same network on the same images in the same run, on one thread each. The peer
@@ -21,7 +21,8 @@ from importlib.metadata import version
 import numpy as np
 from firstspike.firmware.errors import FirstspikeError
 from firstspike.firmware.formats import NEVER
-from firstspike.firmware.network import Layer, Network
+from firstspike.firmware.network import Network
+from firstspike.shipped import load_network
 from firstspike.sim import fast, golden
 from firstspike.sim.compare import require_equal
 from firstspike.sim.result import summarise
@@ -29,15 +30,6 @@ from firstspike.sim.result import summarise
 #: Share of the test images' pixels that are brighter than half.
 MNIST_DENSITY = 0.132
 PEER_BATCH = 256
-
-
-def random_network(rng: np.random.Generator) -> Network:
-    """A 784-600-10 network with about as many hidden spikes and steps as a trained one."""
-    weights = [
-        np.clip(np.rint(rng.normal(mean, deviation, shape)), -127, 127).astype(np.int8)
-        for mean, deviation, shape in ((0, 24, (784, 600)), (8, 40, (600, 10)))
-    ]
-    return Network([Layer(weights[0], 4, 3500), Layer(weights[1], 4, 2000)], steps=64)
 
 
 def random_samples(rng: np.random.Generator, count: int, inputs: int) -> np.ndarray:
@@ -155,7 +147,7 @@ def table(result: dict) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--network", metavar="FILE", help="a network's .npz file")
+    parser.add_argument("--network", default="mnist-784-600-10", help="default: %(default)s")
     parser.add_argument("--synthetic", action="store_true", help="random images instead of MNIST")
     parser.add_argument("--images", type=int, default=20_000, help="default: %(default)s")
     parser.add_argument("--repeats", type=int, default=5, help="default: %(default)s")
@@ -165,7 +157,7 @@ def main() -> int:
         parser.error("--images and --repeats take at least 1")
     rng = np.random.default_rng(0)
     try:
-        network = Network.load(options.network) if options.network else random_network(rng)
+        network = load_network(options.network)
         if options.synthetic:
             samples = random_samples(rng, options.images, network.inputs)
         else:
