@@ -219,6 +219,8 @@ class Network:
         """
         path = Path(path)
         try:
+            # Left to numpy, a file of another kind would be taken for a pickle.
+            zipfile.ZipFile(path).close()
             with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 header = json.loads(archive["header"].tobytes())
                 if header["format"] != _FORMAT or header["version"] != _VERSION:

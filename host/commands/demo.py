@@ -58,6 +58,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     from ..sim import fast
 
+    folder = _make_folder(options.out)
     network, batch, notes = _choose(options)
     image = compile_network(network)
     common.say(options, f"{batch.dataset}: {len(batch.samples)} images, golden model")
@@ -74,10 +75,22 @@ def run(options: argparse.Namespace) -> None:
         example=batch.samples[0],
         checks=notes,
     )
-    files = _write(options, report, network, batch)
+    files = _write(options, folder, report, network, batch)
     values = report.to_dict() | {"files": [str(path) for path in files]}
     written = ", ".join(map(str, files))
     common.emit(options, values, f"{report.to_text()}\n\nWritten: {written}")
+
+
+def _make_folder(name: str) -> Path:
+    """Make the folder for the files first, so that no work is lost on one that cannot be made."""
+    folder = Path(name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FirstspikeError(
+            f"the folder {folder} cannot be made ({error.strerror}); choose another with --out"
+        ) from error
+    return folder
 
 
 def _choose(options: argparse.Namespace) -> tuple[Network, common.Batch, list[str]]:
@@ -126,14 +139,13 @@ def _ask_device(options: argparse.Namespace, image: Image, batch: common.Batch) 
 
 
 def _write(
-    options: argparse.Namespace, report: Report, network: Network, batch: common.Batch
+    options: argparse.Namespace,
+    folder: Path,
+    report: Report,
+    network: Network,
+    batch: common.Batch,
 ) -> list[Path]:
     """Write what can be written; without matplotlib there are no pictures."""
-    folder = Path(options.out)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FirstspikeError(f"{folder} cannot be made ({error.strerror})") from error
     report.save(folder / "report.json")
     try:
         report.save(folder / "report.html")
