@@ -6,6 +6,7 @@ encoder in ``Network.meta["encoding"]``, so that :func:`from_meta` gives it back
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -22,7 +23,7 @@ __all__ = ["Binary", "Encoder", "Linear", "Logarithmic", "from_meta", "plot_enco
 
 
 @dataclass(frozen=True)
-class Encoder:
+class Encoder(ABC):
     """Base of the encoders: a table from grey level to spike step.
 
     Subclasses are frozen dataclasses whose fields are the encoder's parameters, and fill the table.
@@ -30,9 +31,9 @@ class Encoder:
 
     kind: ClassVar[str]
 
+    @abstractmethod
     def table(self) -> np.ndarray:
         """(256,) ``int32``: the spike step of each grey level, never increasing where not NEVER."""
-        raise NotImplementedError
 
     @property
     def steps(self) -> int:
