@@ -106,7 +106,7 @@ class AcceleratorSimulation:
             identity=f"Accelerator {config.to_json()} {clock_hz} {build} {_gateware_digest()}",
             waveform=waveform,
         )
-        library = self._simulation.library
+        library = self._simulation.functions
         library.accelerator_run.restype = ctypes.c_uint64
         library.accelerator_run.argtypes = [
             *(ctypes.c_void_p, ctypes.c_void_p),
@@ -132,7 +132,7 @@ class AcceleratorSimulation:
     def receive(self, deadline: int) -> tuple[bytes, int]:
         """See :meth:`firstspike.sim.virtual_board.Backend.receive`."""
         taken = ctypes.c_uint64()
-        written = self._simulation.library.accelerator_run(
+        written = self._simulation.functions.accelerator_run(
             self._simulation.handle,
             ctypes.byref(self._line),
             self._incoming.ctypes.data,
@@ -248,7 +248,7 @@ class CoreSimulation:
             identity=f"Core {config.to_json()} {_gateware_digest()}",
             waveform=waveform,
         )
-        library = self._simulation.library
+        library = self._simulation.functions
         library.core_store.argtypes = library.core_fetch.argtypes = [
             *(ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_void_p)
         ]
@@ -279,7 +279,7 @@ class CoreSimulation:
         for index in range(len(self.config.layers)):
             simulation.set(f"thresholds__{index}", image.registers[f"threshold_{index}"])
         for number, region in enumerate(self.config.regions):
-            simulation.library.core_store(
+            simulation.functions.core_store(
                 simulation.handle, number, region.words, region.lanes, image.regions[region.name]
             )
 
@@ -288,7 +288,7 @@ class CoreSimulation:
         contents = {}
         for number, region in enumerate(self.config.regions):
             buffer = ctypes.create_string_buffer(region.bytes)
-            self._simulation.library.core_fetch(
+            self._simulation.functions.core_fetch(
                 self._simulation.handle, number, region.words, region.lanes, buffer
             )
             contents[region.name] = buffer.raw
@@ -373,7 +373,7 @@ class CoreSimulation:
         results: tuple[np.ndarray, ...] = (label, decision, fired, cycles, rows, spikes, potential)
         for start in range(0, batch, _CHUNK):
             stop = min(start + _CHUNK, batch)
-            reached = self._simulation.library.core_infer(
+            reached = self._simulation.functions.core_infer(
                 self._simulation.handle,
                 start,
                 stop,

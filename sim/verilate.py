@@ -360,7 +360,7 @@ class Verilated:
             identity=identity,
             waveforms=waveform is not None,
         )
-        self.library = library = ctypes.CDLL(str(path))
+        self.functions = library = ctypes.CDLL(str(path))
         library.bench_ports.restype = ctypes.c_char_p
         whole, fields = map(_read_table, library.bench_ports().decode().split("\n"))
         self._ports: dict[str, int] = {}
@@ -386,7 +386,7 @@ class Verilated:
     @property
     def cycles(self) -> int:
         """Clock cycles so far."""
-        return self.library.bench_cycles(self.handle)
+        return self.functions.bench_cycles(self.handle)
 
     def _access(self, name: str) -> tuple[_Port, int, ctypes.Array]:
         field = self._fields[name]
@@ -399,31 +399,31 @@ class Verilated:
     def get(self, name: str) -> int:
         """Value of a port or field, unsigned."""
         field, port, words = self._access(name)
-        self.library.bench_get(self.handle, port, words)
+        self.functions.bench_get(self.handle, port, words)
         value = int.from_bytes(bytes(words), "little") >> field.offset
         return value & ((1 << field.width) - 1)
 
     def set(self, name: str, value: int) -> None:
         """Drive an input, or a field of one; negative values are in two's complement."""
         field, port, words = self._access(name)
-        self.library.bench_get(self.handle, port, words)
+        self.functions.bench_get(self.handle, port, words)
         mask = ((1 << field.width) - 1) << field.offset
         whole = int.from_bytes(bytes(words), "little") & ~mask | value << field.offset & mask
         words = type(words).from_buffer_copy(whole.to_bytes(ctypes.sizeof(words), "little"))
-        self.library.bench_set(self.handle, port, words)
+        self.functions.bench_set(self.handle, port, words)
 
     def settle(self) -> None:
         """Let the outputs follow the inputs, without a clock edge."""
-        self.library.bench_settle(self.handle)
+        self.functions.bench_settle(self.handle)
 
     def tick(self, cycles: int = 1) -> None:
         """Run clock cycles with the inputs as they are; the outputs are settled afterwards."""
-        self.library.bench_tick(self.handle, cycles)
+        self.functions.bench_tick(self.handle, cycles)
 
     def close(self) -> None:
         """End the simulation and finish the waveform file."""
         if self.handle:
-            self.library.bench_delete(self.handle)
+            self.functions.bench_delete(self.handle)
             self.handle = ctypes.c_void_p()
 
     def __enter__(self) -> Self:
