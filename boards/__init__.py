@@ -1,1 +1,36 @@
-"""Boards: platform, clock plan and limits, one file a board."""
+"""Boards: parts, pins, clock plans and builds, one file a board.
+
+A board's file is named after it, with ``_`` for ``-``, and defines ``BOARD``.
+"""
+
+import importlib
+
+from ..firmware.errors import BuildError
+from .board import Board, Family, PlannedMemory, Resources, Step
+
+__all__ = ["Board", "Family", "PlannedMemory", "Resources", "Step", "load", "names"]
+
+_NAMES = (
+    "ulx3s-85f",
+    "ulx3s-25f",
+)
+
+
+def names() -> tuple[str, ...]:
+    """Names of all boards."""
+    return _NAMES
+
+
+def load(name: str) -> Board:
+    """The board called ``name``.
+
+    Raises
+    ------
+    BuildError
+        If there is none; the message names those that there are.
+    """
+    if name not in _NAMES:
+        raise BuildError(f"there is no board {name} (there are {', '.join(_NAMES)})")
+    module = importlib.import_module(f".{name.replace('-', '_')}", __name__)
+    board: Board = module.BOARD
+    return board
