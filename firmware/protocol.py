@@ -11,6 +11,7 @@ from typing import Self
 
 import numpy as np
 
+from . import __version__
 from .config import Config
 from .errors import DataError
 from .formats import NEVER
@@ -28,7 +29,7 @@ __all__ = [
     "split_memory_address",
 ]
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 #: Bit of ``op`` that marks an answer.
 ANSWER = 0x80
@@ -102,6 +103,8 @@ class Hello:
         Protocol version.
     digest : int
         Digest of the configuration as the device reports it.
+    release : str
+        Release of Firstspike that the device was built with, such as ``0.1.0``.
     """
 
     config: Config
@@ -109,16 +112,21 @@ class Hello:
     build: int = 0
     version: int = PROTOCOL_VERSION
     digest: int | None = None
+    release: str = __version__
 
     _MAGIC = b"1spk"
-    #: magic, protocol version, digest, clock, build, buffer bytes; configuration JSON follows.
-    _HEAD = struct.Struct("<4sHxxQIII")
+    #: magic, protocol version, digest, clock, build, buffer bytes, release padded with zeros;
+    #: configuration JSON follows.
+    _HEAD = struct.Struct("<4sHxxQIII16s")
+    #: Up to its end the head is the same in every protocol version.
+    _START = struct.Struct("<4sH")
 
     def encode(self) -> bytes:
         """The payload of the answer, which the device holds in a ROM."""
         digest = self.config.digest if self.digest is None else self.digest
         head = self._HEAD.pack(
-            self._MAGIC, self.version, digest, self.clock_hz, self.build, self.config.buffer_bytes
+            *(self._MAGIC, self.version, digest, self.clock_hz, self.build),
+            *(self.config.buffer_bytes, self.release.encode()),
         )
         return head + self.config.to_json().encode()
 
@@ -131,21 +139,25 @@ class Hello:
         DataError
             If it is no hello of a Firstspike device of this protocol version.
         """
-        if len(payload) < cls._HEAD.size or not payload.startswith(cls._MAGIC):
+        if len(payload) < cls._START.size or not payload.startswith(cls._MAGIC):
             raise DataError("the answer is no greeting of a Firstspike device")
-        _, version, digest, clock_hz, build, _ = cls._HEAD.unpack_from(payload)
+        _, version = cls._START.unpack_from(payload)
         if version != PROTOCOL_VERSION:
             raise DataError(
                 f"the device speaks protocol version {version}, but this release speaks "
                 f"{PROTOCOL_VERSION}; rebuild the bitstream or install the matching release"
             )
+        if len(payload) < cls._HEAD.size:
+            raise DataError("the device's greeting is cut short; rebuild the bitstream")
+        _, _, digest, clock_hz, build, _, release = cls._HEAD.unpack_from(payload)
         config = Config.from_json(payload[cls._HEAD.size :].decode(errors="replace"))
         if config.digest != digest:
             raise DataError(
                 f"the device reports digest {digest:016x}, but its configuration has "
                 f"{config.digest:016x}; rebuild the bitstream with this release"
             )
-        return cls(config, clock_hz, build, version, digest)
+        name = release.rstrip(b"\0").decode(errors="replace")
+        return cls(config, clock_hz, build, version, digest, name)
 
 
 @dataclass(frozen=True)

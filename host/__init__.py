@@ -2,6 +2,7 @@
 
 from .compile import compile
 from .device import Device, Result, open
+from .firmware import __version__
 from .firmware.config import Config, LayerConfig
 from .firmware.errors import FirstspikeError
 from .firmware.image import Image
@@ -22,4 +23,3 @@ __all__ = [
     "load_network",
     "open",
 ]
-__version__ = "0.1.0"

@@ -187,7 +187,7 @@ class Device:
 
     @property
     def info(self) -> Hello:
-        """The device's account of itself: configuration, clock, build, protocol version.
+        """The device's account of itself: configuration, clock, release, build, protocol version.
 
         Raises
         ------
@@ -393,6 +393,7 @@ class Device:
                 f"{self._port} runs steps 0 to {steps - 1} (and -1 for an input that does not "
                 "spike)"
             )
+        self.config.check_samples(samples)
         missing = built - samples.shape[1]
         return np.pad(samples.astype(np.int32), ((0, 0), (0, missing)), constant_values=NEVER)
 

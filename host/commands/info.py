@@ -128,14 +128,15 @@ def _device(port: str, baud: int) -> tuple[dict[str, Any], str]:
         "port": port,
         "protocol": hello.version,
         "clock_hz": hello.clock_hz,
+        "release": hello.release,
         "build": f"{hello.build:08x}",
         "digest": f"{hello.config.digest:016x}",
         "config": asdict(hello.config),
         "registers": registers,
     }
     lines = [
-        f"device at {port}: protocol {hello.version}, {hello.clock_hz / 1e6:g} MHz, build "
-        f"{hello.build:08x}",
+        f"device at {port}: built by firstspike {hello.release} as {hello.build:08x}, "
+        f"{hello.clock_hz / 1e6:g} MHz, protocol {hello.version}",
         describe(hello.config),
         *(f"{name} = {value}" for name, value in registers.items()),
     ]

@@ -1,4 +1,5 @@
 import struct
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -94,6 +95,12 @@ def test_hello() -> None:
     hello = Hello(CONFIG, 25_000_000, 0xDEADBEEF)
     decoded = Hello.decode(hello.encode())
     assert decoded == Hello(CONFIG, 25_000_000, 0xDEADBEEF, digest=CONFIG.digest)
+    assert decoded.release == metadata.version("firstspike")
+
+
+def test_a_hello_tells_any_release() -> None:
+    for release in ("", "0.1.0", "12.34.56.dev7890"):
+        assert Hello.decode(Hello(CONFIG, 1, release=release).encode()).release == release
 
 
 def test_a_hello_of_another_kind_is_refused_with_the_remedy() -> None:
@@ -101,7 +108,12 @@ def test_a_hello_of_another_kind_is_refused_with_the_remedy() -> None:
     with pytest.raises(DataError, match="no greeting"):
         Hello.decode(b"2" + payload[1:])
     with pytest.raises(DataError, match="no greeting"):
-        Hello.decode(payload[:10])
+        Hello.decode(payload[:5])
+    with pytest.raises(DataError, match="cut short"):
+        Hello.decode(payload[:40])
+    # An older device has another head, and is told apart by its version first.
+    with pytest.raises(DataError, match=r"version 1.*rebuild"):
+        Hello.decode(payload[:4] + b"\1\0" + payload[6:24])
     with pytest.raises(DataError, match=r"version 9.*rebuild"):
         Hello.decode(Hello(CONFIG, 1, version=9).encode())
     with pytest.raises(DataError, match=r"digest.*rebuild"):

@@ -12,6 +12,7 @@ import sys
 import threading
 from pathlib import Path
 
+import firstspike
 import numpy as np
 import pytest
 from counted import Counted
@@ -181,7 +182,10 @@ def test_seeds_choose_samples(run):
 def test_run_and_serve(run):
     process = start("serve", DIGITS, "--link", "board", "--quiet")
     assert process.stdout.readline() == "board\n"
-    assert run("info", "board", "--json")["registers"]["model"] == 0
+    described = run("info", "board", "--json")
+    assert described["registers"]["model"] == 0
+    assert described["release"] == firstspike.__version__
+    assert f"built by firstspike {firstspike.__version__} as 00000000" in run("info", "board")
     values = run("run", "board", DIGITS, "--check", "--json", "-n", "100")
     assert values["samples"] == 100
     assert values["accuracy"] > 0.9
