@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Self
 
+import numpy as np
+
 from .errors import DataError
 from .formats import (
     DECAY_RANGE,
@@ -18,13 +20,19 @@ from .formats import (
 )
 from .network import Network
 
-__all__ = ["DEFAULT_BUFFER_BYTES", "Config", "LayerConfig", "Region"]
+__all__ = ["DEFAULT_BUFFER_BYTES", "NEURONS", "Config", "LayerConfig", "Region"]
+
+#: Neurons that a layer can be built of; ``"sum"`` only in a first layer whose inputs all spike in
+#: step 0, see ``docs/gateware.md``.
+NEURONS = ("current", "sum")
 
 DEFAULT_BUFFER_BYTES = 4096
 
 #: Indices and steps share 16-bit words on the link; the top bit tells them apart.
 _MAX_INPUTS = 0x8000
 _MAX_LANES = 1024
+#: The upper end leaves the memory port time to read a word.
+_FETCH_RANGE = range(1, 7)
 
 #: Head and CRC of a frame, with room to spare.
 _FRAME_OVERHEAD = 16
@@ -70,6 +78,10 @@ class LayerConfig:
     rows : int
         Weight rows held; fewer than ``inputs`` only in layer 0, whose row map says which inputs
         have one. 0 means as many as inputs.
+    neuron : str
+        One of :data:`NEURONS`.
+    fetch_cycles : int
+        Cycles in which the weight memory reads a word.
     """
 
     inputs: int
@@ -80,10 +92,16 @@ class LayerConfig:
     current_bits: int = 16
     membrane_bits: int = 20
     rows: int = 0
+    neuron: str = "current"
+    fetch_cycles: int = 2
 
     def __post_init__(self) -> None:
         if not self.rows:
             object.__setattr__(self, "rows", self.inputs)
+        if self.neuron not in NEURONS:
+            raise DataError(
+                f"the neuron of a layer is {self.neuron!r}, but there are {', '.join(NEURONS)}"
+            )
         for name, allowed in (
             ("inputs", range(1, _MAX_INPUTS + 1)),
             ("neurons", range(1, _MAX_INPUTS + 1)),
@@ -93,6 +111,7 @@ class LayerConfig:
             ("membrane_bits", MEMBRANE_BITS_RANGE),
             ("current_bits", range(self.weight_bits, self.membrane_bits + 1)),
             ("rows", range(1, self.inputs + 1)),
+            ("fetch_cycles", _FETCH_RANGE),
         ):
             value = getattr(self, name)
             if value not in allowed:
@@ -138,6 +157,12 @@ class Config:
                     f"layer {index + 1} has {after.rows} rows for {after.inputs} inputs, but only "
                     "layer 0 has a row map"
                 )
+        for index, layer in enumerate(self.layers):
+            if layer.neuron == "sum" and (index > 0 or len(self.layers) == 1):
+                raise DataError(
+                    f"layer {index} has sum neurons, but only a first layer that is not the last "
+                    "can: the inputs of others spike in many steps, and a decision needs membranes"
+                )
         if not 1 <= self.max_steps <= MAX_STEPS:
             raise DataError(f"max_steps is {self.max_steps}, but the range is 1 to {MAX_STEPS}")
         if self.buffer_bytes & (self.buffer_bytes - 1):
@@ -161,10 +186,13 @@ class Config:
 
     @cached_property
     def regions(self) -> tuple[Region, ...]:
-        """Memories by region number: the weights of each layer, then the row map of layer 0.
+        """Memories by region number: the weights of each layer, then the row map of layer 0 and,
+        if this has sum neurons, their crossings.
 
         The word address of weight row ``r``, group ``g`` is ``g * rows + r``. A row map word is a
-        little-endian 16-bit number: bit 15 set and the row, or 0 for an input without a row.
+        little-endian 16-bit number: bit 15 set and the row, or 0 for an input without a row. A word
+        of the crossings is one for each step, as wide as the current; see
+        :func:`~firstspike.firmware.crossings.crossings`.
         """
         weights = [
             Region(
@@ -172,7 +200,40 @@ class Config:
             )
             for index, layer in enumerate(self.layers)
         ]
-        return (*weights, Region("row_map", self.inputs, 2, 8, False))
+        regions = [*weights, Region("row_map", self.inputs, 2, 8, False)]
+        if self.layers[0].neuron == "sum":
+            lanes = -(-self.layers[0].current_bits // 8)
+            regions.append(Region("crossings", self.max_steps, lanes, 8, False))
+        return tuple(regions)
+
+    def region(self, name: str) -> Region:
+        """The memory of that name."""
+        return next(region for region in self.regions if region.name == name)
+
+    def arrival_steps(self, steps: int) -> int:
+        """Steps in which inputs may spike, of a run of ``steps``."""
+        return 1 if self.layers[0].neuron == "sum" else steps
+
+    def check_samples(self, samples: np.ndarray) -> None:
+        """Refuse samples that a network may take but these neurons cannot.
+
+        Parameters
+        ----------
+        samples : (batch, inputs) integers
+            Spike steps.
+
+        Raises
+        ------
+        DataError
+            If an input spikes after step 0 and the first layer has sum neurons.
+        """
+        if self.layers[0].neuron == "sum" and samples.max(initial=0) > 0:
+            sample, index = np.argwhere(samples > 0)[0]
+            raise DataError(
+                f"sample {sample}: input {index} spikes in step {samples[sample, index]}, but this "
+                "accelerator's first layer has sum neurons, which take spikes in step 0 alone; "
+                "build it with current neurons or encode the samples as binary images"
+            )
 
     @property
     def digest(self) -> int:
@@ -206,6 +267,7 @@ class Config:
         lanes: int | Sequence[int] = 64,
         *,
         buffer_bytes: int | None = None,
+        neuron: str = "current",
     ) -> Self:
         """The smallest accelerator that holds ``network``.
 
@@ -216,6 +278,8 @@ class Config:
             Cut to the number of neurons where a layer has fewer.
         buffer_bytes : int, optional
             Default: 4096, or as much as the longest frame needs.
+        neuron : str
+            Of layer 0, one of :data:`NEURONS`.
         """
         counts = [lanes] * len(network.layers) if isinstance(lanes, int) else list(lanes)
         if len(counts) != len(network.layers):
@@ -226,6 +290,9 @@ class Config:
         layers = []
         for index, (layer, count) in enumerate(zip(network.layers, counts, strict=True)):
             low, high = column_bounds(layer.weights)
+            kind = neuron if index == 0 else "current"
+            # A sum stays below the crossing that means never.
+            largest = int(high.max()) + (kind == "sum")
             used = int(layer.weights.any(axis=1).sum()) if index == 0 else layer.inputs
             layers.append(
                 LayerConfig(
@@ -234,11 +301,10 @@ class Config:
                     lanes=min(count, layer.neurons),
                     weight_bits=layer.weight_bits,
                     k=layer.k,
-                    current_bits=max(
-                        signed_bits(int(low.min()), int(high.max())), layer.weight_bits
-                    ),
+                    current_bits=max(signed_bits(int(low.min()), largest), layer.weight_bits),
                     membrane_bits=layer.membrane_bits,
                     rows=max(used, 1),
+                    neuron=kind,
                 )
             )
         if buffer_bytes is None:

@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from .config import Config
+from .crossings import crossings, unpack_crossings
 from .errors import DataError, ModelFileError
 from .files import write_atomically
 from .layout import unpack_row_map, unpack_weights
@@ -81,6 +82,12 @@ class Image:
         """The network as the device will run it, unpacked from the memory contents.
 
         It is as large as the build, but for the outputs that do not take part in the decision.
+
+        Raises
+        ------
+        DataError
+            If the memories hold no network: an input maps to a row that is not built, or the
+            crossings are not those of the threshold.
         """
         layers = []
         for index, layer in enumerate(self.config.layers):
@@ -99,7 +106,22 @@ class Image:
                     layer.membrane_bits,
                 )
             )
+        self._check_crossings(layers[0], self.registers["steps"])
         return Network(layers, self.registers["steps"], self.meta)
+
+    def _check_crossings(self, layer: Layer, steps: int) -> None:
+        built = self.config.layers[0]
+        if built.neuron != "sum":
+            return
+        lanes = self.config.region("crossings").lanes
+        held = unpack_crossings(self.regions["crossings"], lanes)[:steps]
+        wanted = crossings(layer.k, layer.threshold, steps, built.current_bits)
+        if (held != wanted).any():
+            step = int((held != wanted).argmax())
+            raise DataError(
+                f"the crossing of step {step} is {held[step]}, but threshold {layer.threshold} "
+                f"makes it {wanted[step]}; compile the network again and load it"
+            )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the image to a file, whole or not at all."""

@@ -33,9 +33,9 @@ class Accelerator(wiring.Component):
         Frequency of the clock, for the host to know.
     build : int
         32 bits that identify the build, for the host to know.
-    memories : callable
-        Makes the weight memory of a region, as
-        :class:`~firstspike.hdl.weight_memory.WeightMemory` does.
+    memories : callable, optional
+        Makes the weight memory of a region, in place of
+        :class:`~firstspike.hdl.weight_memory.WeightMemory`.
     trace : bool
         Whether to build the core's trace ports.
 
@@ -55,7 +55,7 @@ class Accelerator(wiring.Component):
         *,
         clock_hz: int,
         build: int = 0,
-        memories: Callable[[Region], WeightMemory] = WeightMemory,
+        memories: Callable[[Region], WeightMemory] | None = None,
         trace: bool = False,
     ) -> None:
         self._config = config
@@ -142,7 +142,7 @@ class SerialAccelerator(wiring.Component):
         clock_hz: int,
         baud: int,
         build: int = 0,
-        memories: Callable[[Region], WeightMemory] = WeightMemory,
+        memories: Callable[[Region], WeightMemory] | None = None,
     ) -> None:
         # First, since they may refuse the baud rate.
         self._receiver = UartReceiver(clock_hz, baud)

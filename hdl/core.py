@@ -25,8 +25,8 @@ class Core(wiring.Component):
     Parameters
     ----------
     config : Config
-    memories : callable
-        Makes the weight memory of a region, as :class:`WeightMemory` does.
+    memories : callable, optional
+        Makes the weight memory of a region, in place of :class:`WeightMemory`.
     trace : bool
         Whether to build the trace ports.
 
@@ -54,7 +54,7 @@ class Core(wiring.Component):
         self,
         config: Config,
         *,
-        memories: Callable[[Region], WeightMemory] = WeightMemory,
+        memories: Callable[[Region], WeightMemory] | None = None,
         trace: bool = False,
     ) -> None:
         self.config = config
@@ -84,15 +84,16 @@ class Core(wiring.Component):
         flushed = ResetInserter(decision.flush)
 
         wiring.connect(m, wiring.flipped(self.i), sequencer.i)
-        windows = []
+        layers = [
+            Layer(self.config, index, memory=self.memories)
+            for index in range(len(self.config.layers))
+        ]
         tokens = sequencer.o
-        for index in range(len(self.config.layers)):
-            layer = Layer(self.config, index, memory=self.memories)
+        for index, layer in enumerate(layers):
             m.submodules[f"layer_{index}"] = flushed(layer)
             wiring.connect(m, tokens, layer.i)
             m.d.comb += layer.threshold.eq(self.thresholds[index])
-            windows.append(layer.memory)
-            if index < len(self.config.layers) - 1:
+            if layer is not layers[-1]:
                 scanner = Scanner(self.config, index, in_flight=layer.latency)
                 m.submodules[f"scanner_{index}"] = flushed(scanner)
                 wiring.connect(m, layer.o, scanner.i)
@@ -106,7 +107,9 @@ class Core(wiring.Component):
                 m.submodules[f"trace_{index}"] = flushed(trace)
                 wiring.connect(m, layer.o, trace.i)
                 wiring.connect(m, trace.o, wiring.flipped(getattr(self, f"trace_{index}")))
-        windows.append(sequencer.memory)
+        windows = [*(layer.memory for layer in layers), sequencer.memory]
+        if self.config.layers[0].neuron == "sum":
+            windows.append(layers[0].crossings)
 
         cycles = Signal(CYCLE_BITS)
         with m.If(sequencer.start):

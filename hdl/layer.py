@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 
-from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ..firmware.config import Config, Region
-from .memory_window import FETCH_CYCLES, MemoryWindow, WindowSignature
-from .neuron import CurrentNeuron
+from .memory_window import MemoryWindow, WindowSignature, word_layout
+from .neuron import NEURONS
 from .token import GroupSignature, TokenKind, index_shape, tally_layout, token_layout
 from .weight_memory import WeightMemory
 
@@ -24,8 +24,9 @@ class Layer(wiring.Component):
     config : Config
     index : int
         Which of its layers to build.
-    memory : callable
-        Makes the weight memory of a region, as :class:`WeightMemory` does.
+    memory : callable, optional
+        Makes the weight memory of a region: a component with the members of :class:`WeightMemory`
+        and the layer's ``fetch_cycles`` as its ``latency``.
 
     Members
     -------
@@ -39,6 +40,8 @@ class Layer(wiring.Component):
         Stable from the cycle before the first token on.
     memory : In(WindowSignature)
         The weights; used while no token comes.
+    crossings : In(WindowSignature)
+        Only with sum neurons: the crossing of each step. Used likewise.
 
     Latency: ``latency`` cycles from a group's issue to ``o``.
 
@@ -46,27 +49,36 @@ class Layer(wiring.Component):
     """
 
     def __init__(
-        self, config: Config, index: int, *, memory: Callable[[Region], WeightMemory] = WeightMemory
+        self,
+        config: Config,
+        index: int,
+        *,
+        memory: Callable[[Region], WeightMemory] | None = None,
     ) -> None:
         self.config = config
         self.index = index
         self.layer = config.layers[index]
         self.region = config.regions[index]
-        self.weights = memory(self.region)
-        if self.weights.latency > FETCH_CYCLES - 2:
-            raise ValueError(
-                f"a weight memory takes {self.weights.latency} cycles to read, but the memory port "
-                f"waits for at most {FETCH_CYCLES - 2}; raise FETCH_CYCLES"
-            )
-        super().__init__(
-            {
-                "i": In(stream.Signature(token_layout(config, index))),
-                "o": Out(GroupSignature(config, index)),
-                "room": In(1),
-                "threshold": In(unsigned(self.layer.membrane_bits)),
-                "memory": In(WindowSignature(self.region)),
-            }
+        self.weights = (
+            memory(self.region)
+            if memory
+            else WeightMemory(self.region, latency=self.layer.fetch_cycles)
         )
+        if self.weights.latency != self.layer.fetch_cycles:
+            raise ValueError(
+                f"the weight memory of layer {index} takes {self.weights.latency} cycles to read, "
+                f"but fetch_cycles is {self.layer.fetch_cycles}; make the two equal"
+            )
+        members = {
+            "i": In(stream.Signature(token_layout(config, index))),
+            "o": Out(GroupSignature(config, index)),
+            "room": In(1),
+            "threshold": In(unsigned(self.layer.membrane_bits)),
+            "memory": In(WindowSignature(self.region)),
+        }
+        if self.layer.neuron == "sum":
+            members["crossings"] = In(WindowSignature(config.region("crossings")))
+        super().__init__(members)
 
     @property
     def latency(self) -> int:
@@ -141,55 +153,72 @@ class Layer(wiring.Component):
             weights.word.eq(window.word),
             window.data.eq(weights.data),
         ]
-        fetch_valid, fetch = issue_valid, issue
+        stages = [(issue_valid, issue)]
         for cycle in range(weights.latency):
-            fetch_valid, fetch = stage(f"fetch_{cycle}", fetch_valid, fetch)
+            stages.append(stage(f"fetch_{cycle}", *stages[-1]))
+        fetch_valid, fetch = stages[-1]
 
         # update
         update_valid, update = stage("update", fetch_valid, fetch)
-        state_layout = CurrentNeuron.state_layout(self.layer)
+        neuron_type = NEURONS[self.layer.neuron]
+        state_layout = neuron_type.state_layout(self.layer)
         initial = Signal(state_layout, reset_less=True)
-        for field, value in CurrentNeuron.initial(self.threshold).items():
+        for field, value in neuron_type.initial(self.threshold).items():
             m.d.sync += initial[field].eq(value)
-        neurons = [CurrentNeuron(self.layer) for _ in range(lanes)]
+        neurons = [neuron_type(self.layer) for _ in range(lanes)]
         if groups == 1:
+            # Between two samples, registers are cleared for free, by their own reset.
             held = [
                 Signal(state_layout, name=f"state_{lane}", reset_less=True) for lane in range(lanes)
             ]
-            with m.If(update_valid):
-                m.d.sync += [held[lane].eq(neuron.next) for lane, neuron in enumerate(neurons)]
+            clear = Signal(init=1)
+            m.d.sync += clear.eq(issue_first & ~issue_valid)
+            with m.If(clear):
+                m.d.sync += [state.eq(initial) for state in held]
+            with m.Elif(update_valid):
+                m.d.sync += [
+                    state.eq(neuron.next) for state, neuron in zip(held, neurons, strict=True)
+                ]
+            states = held
         else:
             # Its groups return no sooner than the next cycle but one: what is read here was written
             # in the cycle before or earlier.
-            m.submodules.states = states = Memory(
+            m.submodules.states = memory = Memory(
                 shape=data.ArrayLayout(state_layout, lanes), depth=groups, init=[]
             )
-            read, write = states.read_port(), states.write_port()
-            held = read.data
+            read, write = memory.read_port(), memory.write_port()
             m.d.comb += [
                 read.addr.eq(fetch.group),
                 write.addr.eq(update.group),
                 write.en.eq(update_valid),
                 *(write.data[lane].eq(neuron.next) for lane, neuron in enumerate(neurons)),
             ]
-        for lane, neuron in enumerate(neurons):
+            states = [
+                Mux(update.first, initial.as_value(), read.data[lane].as_value())
+                for lane in range(lanes)
+            ]
+        for lane, (neuron, state) in enumerate(zip(neurons, states, strict=True)):
             m.submodules[f"neuron_{lane}"] = neuron
             m.d.comb += [
                 neuron.step.eq(update.step),
                 neuron.weight.eq(weights.data[lane]),
-                neuron.state.eq(Mux(update.first, initial.as_value(), held[lane].as_value())),
+                neuron.state.eq(state),
             ]
+        if self.layer.neuron == "sum":
+            crossing = self._crossing(m, *stages[-2])
+            m.d.comb += [neuron.crossing.eq(crossing) for neuron in neurons]
 
         # fire
         fire_valid, fire = stage("fire", update_valid & update.step, update)
         fire_spikes = Signal(lanes, reset_less=True)
         m.d.sync += fire_spikes.eq(Cat(neuron.spike for neuron in neurons))
-        for lane, neuron in enumerate(neurons):
-            fire_membrane = Signal.like(
-                self.o.membranes[lane], name=f"fire_membrane_{lane}", reset_less=True
-            )
-            m.d.sync += fire_membrane.eq(neuron.next.membrane)
-            m.d.comb += self.o.membranes[lane].eq(fire_membrane)
+        if self.layer.neuron == "current":
+            for lane, neuron in enumerate(neurons):
+                fire_membrane = Signal.like(
+                    neuron.membrane, name=f"fire_membrane_{lane}", reset_less=True
+                )
+                m.d.sync += fire_membrane.eq(neuron.membrane)
+                m.d.comb += self.o.membranes[lane].eq(fire_membrane)
         m.d.comb += [
             self.o.valid.eq(fire_valid),
             self.o.spikes.eq(fire_spikes),
@@ -198,3 +227,33 @@ class Layer(wiring.Component):
             self.o.rows.eq(fire.rows),
         ]
         return m
+
+    def _crossing(self, m: Module, valid: Value, ahead: data.View) -> Value:
+        """Build the memory of the crossings; return the one of the step in stage ``update``.
+
+        Parameters
+        ----------
+        valid, ahead
+            The stage that is two ahead of ``update``.
+        """
+        region = self.config.region("crossings")
+        m.submodules.crossings = memory = Memory(
+            shape=word_layout(region), depth=region.words, init=[]
+        )
+        m.submodules.crossings_window = window = MemoryWindow(region)
+        wiring.connect(m, wiring.flipped(self.crossings), window.port)
+        read, write = memory.read_port(), memory.write_port()
+        step = Signal(index_shape(region.words))
+        with m.If(valid & ahead.step & ahead.closes):
+            m.d.sync += step.eq(step + 1)
+        address = Mux(valid, step, self.crossings.word)
+        crossing = Signal(Shape(self.layer.current_bits, signed=True), reset_less=True)
+        m.d.sync += crossing.eq(read.data.as_value())
+        m.d.comb += [
+            read.addr.eq(address),
+            write.addr.eq(address),
+            write.data.eq(window.word),
+            write.en.eq(self.crossings.store),
+            window.data.eq(read.data),
+        ]
+        return crossing

@@ -1,6 +1,7 @@
-"""The neuron: what one lane does to a neuron's state, with nothing that feeds it or reads it.
+"""Neurons: what one lane does to a neuron's state, with nothing that feeds it or reads it.
 
-Another neuron model is another component with the same members, ``state_layout`` and ``initial``.
+Another neuron model is another component with these members, ``state_layout`` and ``initial``, and
+an entry in :data:`NEURONS`.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value
@@ -10,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from ..firmware.config import LayerConfig
 from ..firmware.formats import membrane_floor
 
-__all__ = ["CurrentNeuron"]
+__all__ = ["NEURONS", "CurrentNeuron", "SumNeuron"]
 
 
 class CurrentNeuron(wiring.Component):
@@ -33,6 +34,8 @@ class CurrentNeuron(wiring.Component):
         The state that follows.
     spike : Out(1)
         The neuron fires now.
+    membrane : Out(signed(membrane_bits))
+        U, after this.
 
     Latency: none, the component is combinational.
     """
@@ -47,6 +50,7 @@ class CurrentNeuron(wiring.Component):
                 "state": In(layout),
                 "next": Out(layout),
                 "spike": Out(1),
+                "membrane": Out(Shape(layer.membrane_bits, signed=True)),
             }
         )
 
@@ -84,6 +88,7 @@ class CurrentNeuron(wiring.Component):
         m.d.comb += [
             potential.eq(membrane + current),
             self.next.membrane.eq(membrane),
+            self.membrane.eq(self.next.membrane),
         ]
         with m.If(self.step & (membrane < 0)):
             m.d.comb += self.spike.eq(potential >= 0)
@@ -92,3 +97,68 @@ class CurrentNeuron(wiring.Component):
             with m.Else():
                 m.d.comb += self.next.membrane.eq(potential)
         return m
+
+
+class SumNeuron(wiring.Component):
+    """A :class:`CurrentNeuron` whose inputs have all spiked by the first ``step``.
+
+    When it fires is known from the sum of their weights; see
+    :mod:`firstspike.firmware.crossings`. It has no membrane and nothing decays, so it takes about a
+    third of the logic.
+
+    Parameters
+    ----------
+    layer : LayerConfig
+
+    Members
+    -------
+    step : In(1)
+        Compare the sum with ``crossing``; otherwise add ``weight`` to it.
+    weight : In(signed(weight_bits))
+    crossing : In(signed(current_bits))
+        The least sum with which a neuron has fired by this step.
+    state : In(state_layout(layer))
+    next : Out(state_layout(layer))
+        The state that follows.
+    spike : Out(1)
+        The neuron fires now.
+
+    Latency: none, the component is combinational.
+    """
+
+    def __init__(self, layer: LayerConfig) -> None:
+        layout = self.state_layout(layer)
+        super().__init__(
+            {
+                "step": In(1),
+                "weight": In(Shape(layer.weight_bits, signed=True)),
+                "crossing": In(Shape(layer.current_bits, signed=True)),
+                "state": In(layout),
+                "next": Out(layout),
+                "spike": Out(1),
+            }
+        )
+
+    @staticmethod
+    def state_layout(layer: LayerConfig) -> data.StructLayout:
+        """What is remembered of a neuron from token to token."""
+        return data.StructLayout({"sum": Shape(layer.current_bits, signed=True), "fired": 1})
+
+    @staticmethod
+    def initial(threshold: Value) -> dict[str, Value | int]:
+        """Fields of the state before the first token of a sample."""
+        return {"sum": 0, "fired": 0}
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        # One thing at a time for each field, so that it becomes the enable of a register.
+        m.d.comb += self.next.eq(self.state)
+        with m.If(~self.step):
+            m.d.comb += self.next.sum.eq(self.state.sum + self.weight)
+        with m.Elif(self.state.sum >= self.crossing):
+            m.d.comb += [self.spike.eq(~self.state.fired), self.next.fired.eq(1)]
+        return m
+
+
+#: The neuron models by their names in the configuration.
+NEURONS = {"current": CurrentNeuron, "sum": SumNeuron}

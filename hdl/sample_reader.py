@@ -61,6 +61,7 @@ class SampleReader(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         inputs = self._config.inputs
+        steps = self.steps if self._config.layers[0].neuron == "current" else 1
         bitmap_bytes = -(-inputs // _BYTE_BITS)
 
         # Bytes of a bitmap or spikes of a list that have come, less one: so it is the number of the
@@ -139,7 +140,7 @@ class SampleReader(wiring.Component):
                 with m.If(opens_step):
                     m.d.sync += step.eq(number)
                     m.next = "take"
-                    with m.If((number < step) | (number >= self.steps)):
+                    with m.If((number < step) | (number >= steps)):
                         refuse()
                 with m.Elif(outside | (count == inputs - 1)):
                     refuse()

@@ -49,7 +49,7 @@ class Sequencer(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.region = config.regions[-1]
+        self.region = config.region("row_map")
         super().__init__(
             {
                 "i": In(stream.Signature(event_layout(config))),

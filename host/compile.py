@@ -3,8 +3,9 @@
 import numpy as np
 
 from .firmware.config import Config, LayerConfig
+from .firmware.crossings import crossings, pack_crossings
 from .firmware.errors import CapacityError
-from .firmware.formats import column_bounds, signed_bits
+from .firmware.formats import column_bounds
 from .firmware.image import Image
 from .firmware.layout import pack_row_map, pack_weights, row_numbers
 from .firmware.network import Layer, Network
@@ -53,6 +54,11 @@ def compile(network: Network, config: Config | None = None) -> Image:
         for index, (weights, built) in enumerate(zip(held, config.layers, strict=True))
     }
     regions["row_map"] = pack_row_map(rows, config)
+    first, built = network.layers[0], config.layers[0]
+    if built.neuron == "sum":
+        region = config.region("crossings")
+        values = crossings(first.k, first.threshold, network.steps, built.current_bits)
+        regions["crossings"] = pack_crossings(values, region.lanes, region.words)
     registers = {"steps": network.steps, "classes": network.outputs}
     registers |= {f"threshold_{i}": layer.threshold for i, layer in enumerate(network.layers)}
     return Image(config, registers, regions, network.meta)
@@ -80,12 +86,14 @@ def _check_fit(index: int, layer: Layer, built: LayerConfig) -> None:
                 f"{limit}; rebuild it or re-time the network"
             )
     low, high = column_bounds(layer.weights)
+    smallest, largest = -(1 << (built.current_bits - 1)), (1 << (built.current_bits - 1)) - 1
+    if built.neuron == "sum":
+        largest -= 1  # as a crossing, the largest number means never
     for sums in (low, high):
         neuron = int(np.abs(sums).argmax())
-        if signed_bits(min(int(sums[neuron]), 0), max(int(sums[neuron]), 0)) > built.current_bits:
+        if not smallest <= sums[neuron] <= largest:
             raise CapacityError(
                 f"layer {index}, neuron {neuron}: its weights of one sign sum to {sums[neuron]}, "
-                f"but the accelerator's {built.current_bits}-bit current holds "
-                f"{-(1 << (built.current_bits - 1))} to {(1 << (built.current_bits - 1)) - 1}; "
-                "rebuild it with a wider current or quantise with smaller weights"
+                f"but the accelerator's {built.current_bits}-bit current holds {smallest} to "
+                f"{largest}; rebuild it with a wider current or quantise with smaller weights"
             )

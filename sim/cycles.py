@@ -42,7 +42,7 @@ class _Plan(NamedTuple):
     """Lanes that the scanner looks at at once."""
     base: np.ndarray
     """Where the layer's neurons start among those of all."""
-    latency: int
+    latency: np.ndarray
     """Cycles from a group's issue to its spikes."""
     steps: int
     has_row: np.ndarray
@@ -120,12 +120,12 @@ def _step(plan: _Plan, times: _Times, spikes: _Spikes, step: int, visible: int) 
         issued = max(visible, times.accepted[layer] + 1) - 1
         neuron = spikes.head[layer, step]
         for group in range(plan.groups[layer]):
-            issued = _room(entered, read, count, _QUEUE_DEPTH - plan.latency, issued + 1)
+            issued = _room(entered, read, count, _QUEUE_DEPTH - plan.latency[layer], issued + 1)
             end = (group + 1) * lanes
             closes = group == plan.groups[layer] - 1
             if not closes and not 0 <= neuron < end:
                 continue
-            fired = issued + plan.latency
+            fired = issued + plan.latency[layer]
             ready = fired + _QUEUE_LATENCY
             if count > 0:
                 ready = max(ready, read[(count - 1) % _QUEUE_DEPTH] + 1)
@@ -148,7 +148,7 @@ def _step(plan: _Plan, times: _Times, spikes: _Spikes, step: int, visible: int) 
         visible = sent + 1
     last = layers - 1
     times.accepted[last] = max(visible - 1, times.accepted[last]) + plan.groups[last]
-    return times.accepted[last] + plan.latency
+    return times.accepted[last] + plan.latency[last]
 
 
 @jit
@@ -210,12 +210,7 @@ def _chunk_lanes(lanes: int) -> int:
 
 
 def predict(
-    config: Config,
-    network: Network,
-    samples: np.ndarray,
-    inference: Inference,
-    *,
-    weight_latency: int = 2,
+    config: Config, network: Network, samples: np.ndarray, inference: Inference
 ) -> np.ndarray:
     """Predict the ``cycles`` of each sample's result.
 
@@ -232,8 +227,6 @@ def predict(
         Spike steps.
     inference : Inference
         What a model made of them.
-    weight_latency : int
-        Cycles in which the weight memories of the build read a word.
 
     Returns
     -------
@@ -247,6 +240,7 @@ def predict(
         If the arguments do not belong together.
     """
     samples = network.check_samples(samples)
+    config.check_samples(samples)
     shape = (len(samples), *(layer.neurons for layer in network.layers))
     if shape != (len(inference), *(spikes.shape[1] for spikes in inference.spikes)):
         raise DataError("the inference is of other samples or of another network")
@@ -261,7 +255,7 @@ def predict(
         lanes=np.array(lanes),
         chunk=np.array([_chunk_lanes(count) for count in lanes]),
         base=np.cumsum([0, *shape[1:-1]]),
-        latency=weight_latency + _LAYER_LATENCY,
+        latency=np.array([layer.fetch_cycles + _LAYER_LATENCY for layer in config.layers]),
         steps=network.steps,
         has_row=row_numbers(network.layers[0].weights) >= 0,
     )

@@ -76,6 +76,8 @@ class AcceleratorSimulation:
     clock_hz : int
     build : int
         32 bits that the greeting tells.
+    netlist : str, optional
+        Verilog of what synthesis has made of the gateware, to simulate in its place.
     waveform : path, optional
         VCD file for every signal's changes; cycles in which nothing changes are left out.
 
@@ -91,6 +93,7 @@ class AcceleratorSimulation:
         *,
         clock_hz: int = DEFAULT_CLOCK_HZ,
         build: int = 0,
+        netlist: str | None = None,
         waveform: str | os.PathLike[str] | None = None,
     ) -> None:
         with required_packages():
@@ -104,6 +107,7 @@ class AcceleratorSimulation:
             lambda: Accelerator(config, clock_hz=clock_hz, build=build),
             [_HERE / "accelerator.cpp"],
             identity=f"Accelerator {config.to_json()} {clock_hz} {build} {_gateware_digest()}",
+            netlist=netlist,
             waveform=waveform,
         )
         library = self._simulation.functions
@@ -321,7 +325,9 @@ class CoreSimulation:
         Mismatch
             If a sample has no result long after it should have one.
         """
-        return self._infer(self.network.check_samples(samples), progress)
+        samples = self.network.check_samples(samples)
+        self.config.check_samples(samples)
+        return self._infer(samples, progress)
 
     def locate(self, sample: np.ndarray, layer: int, neuron: int, step: int) -> int | None:
         """Cycle of a sample in which a neuron finishes a step, spiking or not.

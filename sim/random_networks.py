@@ -67,7 +67,8 @@ def random_case(seed: int, *, config: Config | None = None, batch: int = 8) -> C
     if config is None:
         config = random_config(rng)
     network = _network(rng, config)
-    samples = [_sample(rng, network) for _ in range(batch)]
+    steps = config.arrival_steps(network.steps)
+    samples = [_sample(rng, network.inputs, steps) for _ in range(batch)]
     return Case(seed, config, network, np.array(samples, dtype=np.int32).reshape(batch, -1))
 
 
@@ -92,6 +93,8 @@ def random_config(rng: np.random.Generator) -> Config:
                 current_bits=current_bits,
                 membrane_bits=membrane_bits,
                 rows=int(rng.integers(1, inputs + 1)) if index == 0 and rng.random() < 0.3 else 0,
+                neuron="sum" if index == 0 and len(shape) > 2 and rng.random() < 0.3 else "current",
+                fetch_cycles=int(rng.integers(1, 5)),
             )
         )
     return Config(layers, max_steps=int(rng.integers(1, _LONGEST_RUN + 1)))
@@ -111,7 +114,7 @@ def _network(rng: np.random.Generator, config: Config) -> Network:
         if index == 0:
             used = rng.permutation(np.flatnonzero(weights.any(axis=1)))
             weights[used[built.rows :]] = 0
-        weights = _fit(weights, built.current_bits)
+        weights = _fit(weights, built)
         layers.append(
             Layer(
                 weights=weights,
@@ -153,9 +156,9 @@ def _weights(rng: np.random.Generator, inputs: int, neurons: int, limit: int) ->
     return weights
 
 
-def _fit(weights: np.ndarray, current_bits: int) -> np.ndarray:
+def _fit(weights: np.ndarray, built: LayerConfig) -> np.ndarray:
     """Halve the columns whose sums of one sign do not fit, until they do."""
-    limit = (1 << (current_bits - 1)) - 1
+    limit = (1 << (built.current_bits - 1)) - 1 - (built.neuron == "sum")
     while True:
         low, high = column_bounds(weights)
         over = np.maximum(-low, high) > limit
@@ -177,8 +180,8 @@ def _threshold(rng: np.random.Generator, weights: np.ndarray, membrane_bits: int
             return min(highest, reach)
 
 
-def _sample(rng: np.random.Generator, network: Network) -> np.ndarray:
-    inputs, last = network.inputs, network.steps - 1
+def _sample(rng: np.random.Generator, inputs: int, steps: int) -> np.ndarray:
+    last = steps - 1
     match rng.integers(12):
         case 0:
             steps = np.full(inputs, NEVER)

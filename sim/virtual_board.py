@@ -393,7 +393,8 @@ class ModelBackend:
 
     def _infer(self, frame: Frame) -> tuple[bytes | Status, int]:
         network = self._network = self._network or self._unpack()
-        sample = decode_sample(frame.op, frame.payload, self._config.inputs, network.steps)
+        steps = self._config.arrival_steps(network.steps)
+        sample = decode_sample(frame.op, frame.payload, self._config.inputs, steps)
         if isinstance(sample, Status):
             return sample, 0
         result = fast.infer(network, sample[None])

@@ -1,11 +1,13 @@
 """A layer against golden neurons, group by group."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from core_driver import simulate, store
 from firstspike.firmware.config import Config, LayerConfig
+from firstspike.firmware.crossings import crossings, pack_crossings
 from firstspike.firmware.layout import pack_weights
 from firstspike.hdl.layer import Layer
 from firstspike.hdl.token import TokenKind
@@ -64,9 +66,9 @@ def expected_groups(layer, weights, threshold, tokens):
 @pytest.mark.parametrize("pace", [0, 0.4], ids=["busy", "idle"])
 @pytest.mark.parametrize("name", LAYERS)
 def test_groups_equal_golden(name, pace, latency):
-    layer = LAYERS[name]
+    layer = replace(LAYERS[name], fetch_cycles=latency)
     config = Config([BEFORE, layer], max_steps=40)
-    dut = Layer(config, 1, memory=lambda region: WeightMemory(region, latency=latency))
+    dut = Layer(config, 1)
     rng = random.Random(f"{name} {pace} {latency}")
     numbers = np.random.default_rng(11)
     limit = (1 << (layer.weight_bits - 1)) - 1
@@ -121,3 +123,72 @@ def test_groups_equal_golden(name, pace, latency):
         assert not expected
 
     simulate(dut, bench)
+
+
+SUM_LAYERS = {
+    "one group": replace(LAYERS["one group"], neuron="sum"),
+    "two groups": replace(LAYERS["two groups"], neuron="sum"),
+    "padded": replace(LAYERS["padded"], neuron="sum"),
+}
+
+
+@pytest.mark.parametrize("latency", [1, 2, 3])
+@pytest.mark.parametrize("name", SUM_LAYERS)
+def test_sum_neurons_spike_when_golden_ones_do(name, latency):
+    layer = replace(SUM_LAYERS[name], fetch_cycles=latency)
+    config = Config([layer, LayerConfig(layer.neurons, 2, 2)], max_steps=32)
+    dut = Layer(config, 0)
+    rng = random.Random(f"{name} {latency}")
+    numbers = np.random.default_rng(12)
+    limit = (1 << (layer.weight_bits - 1)) - 1
+    weights = numbers.integers(-limit, limit + 1, (layer.rows, layer.neurons))
+    threshold, steps = 2 * limit, 20
+    spikes, expected = [], []
+
+    async def bench(ctx):
+        async def tick():
+            if ctx.get(dut.o.valid):
+                spikes.append(ctx.get(dut.o.spikes))
+            await ctx.tick()
+
+        ctx.set(dut.threshold, threshold)
+        ctx.set(dut.room, 1)
+        await store(ctx, dut.memory, layer.lanes, pack_weights(weights.astype(np.int8), layer))
+        region = config.region("crossings")
+        values = crossings(layer.k, threshold, steps, layer.current_bits)
+        contents = pack_crossings(values, region.lanes, region.words)
+        await store(ctx, dut.crossings, region.lanes, contents)
+        await ctx.tick().repeat(3)
+        chosen = rng.sample(range(layer.rows), layer.rows // 2)
+        tokens = [{"kind": TokenKind.SPIKE, "index": row} for row in chosen]
+        tokens += [{"kind": TokenKind.STEP, "last": int(n == steps - 1)} for n in range(steps)]
+        for token in tokens:
+            ctx.set(dut.i.payload, {"index": 0, "last": 0, "rows": []} | token)
+            done = False
+            while not done:
+                valid = rng.random() < 0.8
+                ctx.set(dut.i.valid, valid)
+                done = valid and ctx.get(dut.i.ready)
+                await tick()
+            ctx.set(dut.i.valid, 0)
+        for _ in range(dut.latency + 1):
+            await tick()
+
+        neurons = CurrentNeurons(layer.neurons, layer.k, threshold, layer.membrane_bits)
+        charge = weights[chosen].sum(axis=0)
+        for _ in range(steps):
+            fired = np.zeros(layer.groups * layer.lanes, dtype=int)
+            fired[: layer.neurons] = neurons.step(charge)
+            charge = np.zeros_like(charge)
+            groups = fired.reshape(layer.groups, layer.lanes)
+            expected.extend(sum(int(b) << n for n, b in enumerate(group)) for group in groups)
+        assert neurons.fired.any()
+        assert spikes == expected
+
+    simulate(dut, bench)
+
+
+def test_a_memory_of_another_speed_is_refused():
+    config = Config([BEFORE, LAYERS["one group"]], max_steps=40)
+    with pytest.raises(ValueError, match="takes 3 cycles to read, but fetch_cycles is 2"):
+        Layer(config, 1, memory=lambda region: WeightMemory(region, latency=3))
