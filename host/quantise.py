@@ -181,10 +181,13 @@ def retime(network: Network, k: int) -> Network:
     return Network(layers, steps, network.meta)
 
 
-def prune(network: Network, samples: np.ndarray, current_bits: int = 16) -> Network:
+def prune(
+    network: Network, samples: np.ndarray, current_bits: int = 16, *, rows: int | None = None
+) -> Network:
     """Set weights to zero that ``samples`` hardly use, to save memory and width in hardware.
 
-    - Inputs that never spike in ``samples`` lose all their weights, and so need no weight row.
+    - Inputs that never spike in ``samples`` lose all their weights, and so need no weight row. With
+      ``rows`` given, so do those that spike most rarely, until no more than ``rows`` are left.
     - A neuron whose weights of one sign add up to more than ``current_bits`` bits hold loses some
       of them: those of the inputs that spike most rarely, until the rest fits whatever arrives.
 
@@ -198,11 +201,14 @@ def prune(network: Network, samples: np.ndarray, current_bits: int = 16) -> Netw
         Spike steps, many of them, such as the training images'.
     current_bits : int
         At least the weight bits.
+    rows : int, optional
+        At most so many inputs of the first layer keep their weights.
 
     Raises
     ------
     DataError
-        If the samples do not suit the network or ``current_bits`` is fewer than a weight has.
+        If the samples do not suit the network, ``current_bits`` is fewer than a weight has or
+        ``rows`` is less than 1.
     """
     from .sim.fast import infer
 
@@ -212,6 +218,8 @@ def prune(network: Network, samples: np.ndarray, current_bits: int = 16) -> Netw
             f"a current of {current_bits} bits was asked for, but it holds at least one weight of "
             f"{widest} bits"
         )
+    if rows is not None and rows < 1:
+        raise DataError(f"{rows} rows were asked for, but a network needs at least 1")
     samples = network.check_samples(samples)
     arrivals = [samples, *infer(network, samples).spikes]
     limit = (1 << (current_bits - 1)) - 1
@@ -219,10 +227,14 @@ def prune(network: Network, samples: np.ndarray, current_bits: int = 16) -> Netw
     for layer, spikes in zip(network.layers, arrivals, strict=False):
         weights = layer.weights.astype(np.int64)
         count = (spikes != NEVER).sum(axis=0)
+        # From the most frequent input to the rarest, keep weights while there are rows left and
+        # their sums fit.
+        order = np.argsort(-count, kind="stable")
         if not layers:
             weights[count == 0] = 0
-        # From the most frequent input to the rarest, keep weights while their sums fit.
-        order = np.argsort(-count, kind="stable")
+            used = order[weights[order].any(axis=1)]
+            if rows is not None:
+                weights[used[rows:]] = 0
         ranked = weights[order]
         for part in (np.maximum(ranked, 0), np.minimum(ranked, 0)):
             excess = np.abs(part.cumsum(axis=0)) > limit

@@ -21,6 +21,7 @@ from ..transport import DEFAULT_BAUD, VIRTUAL_BAUD
 
 if TYPE_CHECKING:
     from ..data import Dataset
+    from ..encode import Encoder
 __all__ = [
     "DEFAULT_NETWORK",
     "Batch",
@@ -30,6 +31,7 @@ __all__ = [
     "add_network",
     "add_output",
     "compare",
+    "data_for",
     "emit",
     "load_batch",
     "load_config",
@@ -237,6 +239,30 @@ def load_batch(options: argparse.Namespace, network: Network, *, pad: bool = Fal
         If the data set cannot be had or does not suit the network, or more samples are asked for
         than there are.
     """
+    dataset, encoder = data_for(options, network, pad=pad)
+    total = len(dataset.x_test)
+    count = total if options.count is None else options.count
+    if count > total:
+        raise DataError(f"{count} samples were asked for, but {dataset.name} has {total} to test")
+    chosen = np.arange(count)
+    if options.seed is not None:
+        chosen = np.sort(np.random.default_rng(options.seed).permutation(total)[:count])
+    images = dataset.x_test[chosen]
+    samples = encoder.encode(images)
+    labels = dataset.y_test[chosen]
+    return Batch(f"{dataset.name} test", images, widen(samples, network.inputs), labels)
+
+
+def data_for(
+    options: argparse.Namespace, network: Network, *, pad: bool = False
+) -> "tuple[Dataset, Encoder]":
+    """Load the data set of a network, or that of ``--dataset``; arguments as of :func:`load_batch`.
+
+    Raises
+    ------
+    DataError
+        If it cannot be had or does not suit the network.
+    """
     from .. import encode
 
     name = options.dataset or network.meta.get("dataset")
@@ -251,17 +277,7 @@ def load_batch(options: argparse.Namespace, network: Network, *, pad: bool = Fal
             f"{dataset.name} has {dataset.inputs} pixels an image, but the network takes "
             f"{network.inputs}; choose another data set or network"
         )
-    total = len(dataset.x_test)
-    count = total if options.count is None else options.count
-    if count > total:
-        raise DataError(f"{count} samples were asked for, but {dataset.name} has {total} to test")
-    chosen = np.arange(count)
-    if options.seed is not None:
-        chosen = np.sort(np.random.default_rng(options.seed).permutation(total)[:count])
-    images = dataset.x_test[chosen]
-    samples = encode.from_meta(network.meta["encoding"]).encode(images)
-    labels = dataset.y_test[chosen]
-    return Batch(f"{dataset.name} test", images, widen(samples, network.inputs), labels)
+    return dataset, encode.from_meta(network.meta["encoding"])
 
 
 def widen(samples: np.ndarray, inputs: int) -> np.ndarray:

@@ -1,8 +1,9 @@
-"""Round the float weights of a network to integers, or change a network's time constant.
+"""Round the float weights of a network to integers, or make a network faster or smaller.
 
 FILE holds float matrices weights_0, weights_1 … of shape (inputs, neurons), relative to a
-threshold of 1, and becomes a network. If it is a network already, only --k may be given: the
-weights stay, thresholds and steps are scaled.
+threshold of 1, and becomes a network. If it is a network already, --k changes its time constant:
+the weights stay, thresholds and steps are scaled. --rows takes the weights of those inputs away
+that spike most rarely in the training images, until so many weight rows are left.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from . import common
 EXAMPLES = (
     "weights.npz --bits 4 --clip 0.5 0.3 --dataset mnist -o network.npz",
     "mnist-784-600-10 --k 3 -o fast.npz",
+    "mnist-784-600-10 --rows 512 -o small.npz",
 )
 
 
@@ -28,6 +30,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bits", type=common.positive, help="weight bits, 2 to 8 (default: 8)")
     parser.add_argument(
         "--k", type=common.positive, help="decay shift; the time constant is 2^k steps (default: 4)"
+    )
+    parser.add_argument(
+        "--rows",
+        type=common.positive,
+        metavar="N",
+        help="weight rows of the first layer that a network keeps (default: all)",
     )
     parser.add_argument(
         "--clip",
@@ -65,15 +73,15 @@ def _encoding(text: str) -> dict[str, object]:
 
 
 def run(options: argparse.Namespace) -> None:
-    network = _retime(options) or _round(options)
+    network = _change(options) or _round(options)
     network.save(options.output)
     values = {"output": options.output, "shape": list(network.shape), "steps": network.steps}
     common.emit(options, values, f"{options.output}: {network}")
 
 
-def _retime(options: argparse.Namespace) -> Network | None:
-    """The network with another time constant; None if the file is no network."""
-    from ..quantise import retime
+def _change(options: argparse.Namespace) -> Network | None:
+    """The network with another time constant and fewer rows; None if the file is no network."""
+    from ..quantise import prune, retime
 
     try:
         network = load_network(options.file)
@@ -81,14 +89,17 @@ def _retime(options: argparse.Namespace) -> Network | None:
         if options.file in names() or _matrices(options.file) is None:
             raise
         return None
-    unsuitable = ("bits", "clip", "steps", "encoding", "dataset")
+    unsuitable = ("bits", "clip", "steps", "encoding")
     given = [name for name in unsuitable if getattr(options, name) is not None]
-    if given or options.k is None:
+    if given or (options.k is None and options.rows is None):
         raise DataError(
-            f"{options.file} is a network already, which takes --k alone"
+            f"{options.file} is a network already, which takes --k and --rows alone"
             + (f", not --{given[0]}" if given else "")
         )
-    return retime(network, options.k)
+    if options.rows is not None:
+        dataset, encoder = common.data_for(options, network)
+        network = prune(network, encoder.encode(dataset.x_train), rows=options.rows)
+    return network if options.k is None else retime(network, options.k)
 
 
 def _round(options: argparse.Namespace) -> Network:

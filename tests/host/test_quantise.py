@@ -178,3 +178,18 @@ def test_pruning_refuses_a_current_narrower_than_a_weight():
 def test_refusals(make, message):
     with pytest.raises(DataError, match=message):
         make()
+
+
+def test_prune_keeps_the_rows_that_are_used_most():
+    network = random_network()
+    rng = np.random.default_rng(5)
+    often = rng.random(network.inputs)
+    samples = np.where(rng.random((500, network.inputs)) < often, 0, NEVER)
+    pruned = prune(network, samples, current_bits=20, rows=network.inputs // 2)
+    kept = pruned.layers[0].weights.any(axis=1)
+    count = (samples != NEVER).sum(axis=0)
+    assert kept.sum() == network.inputs // 2
+    assert count[kept].min() >= count[~kept].max()
+    np.testing.assert_array_equal(pruned.layers[0].weights[kept], network.layers[0].weights[kept])
+    with pytest.raises(DataError, match="0 rows were asked for"):
+        prune(network, samples, current_bits=20, rows=0)
