@@ -1,4 +1,4 @@
-"""Pictures: a sample's spikes and membranes, decision steps, accuracy against steps.
+"""Pictures: a sample's spikes and membranes, decision steps, accuracy; a build's parts and paths.
 
 Every function that draws returns a :class:`matplotlib.figure.Figure`, and :func:`save` writes it.
 :func:`firstspike.encode.plot_encoding` draws encoders. Needs matplotlib
@@ -7,6 +7,7 @@ Every function that draws returns a :class:`matplotlib.figure.Figure`, and :func
 
 import io
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,9 +21,21 @@ from .firmware.network import Network
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from .boards.board import Resources
+    from .boards.timing import CriticalPath
     from .sim.result import Inference
 
-__all__ = ["accuracy_by_step", "decision_steps", "raster", "save", "shares_by_step", "to_svg"]
+__all__ = [
+    "accuracy_by_step",
+    "components",
+    "critical_path",
+    "cycles",
+    "decision_steps",
+    "raster",
+    "save",
+    "shares_by_step",
+    "to_svg",
+]
 
 _FORMATS = (".pdf", ".png", ".svg")
 _OURS, _OTHERS, _MARK = "#1f5fa8", "#9aa5b1", "#c8442b"
@@ -187,6 +200,86 @@ def shares_by_step(inference: "Inference", labels: np.ndarray) -> tuple[np.ndarr
     decided = np.bincount(inference.step, minlength=length).cumsum()
     correct = np.bincount(inference.step[right], minlength=length).cumsum()
     return decided / len(inference), correct / len(inference)
+
+
+def components(parts: "Mapping[str, Resources]", available: "Resources") -> "Figure":
+    """Draw what share of a part's LUTs, flip-flops and memories each component takes.
+
+    Parameters
+    ----------
+    parts : mapping
+        What each component takes.
+    available : Resources
+        What the part has.
+
+    Raises
+    ------
+    BuildError
+        If matplotlib is missing.
+    """
+    kinds = {"LUT": "luts", "FF": "ffs", "block RAM": "block_rams", "large RAM": "large_rams"}
+    kinds = {name: kind for name, kind in kinds.items() if getattr(available, kind)}
+    names = list(parts)
+    figure = _figure(8, 1.2 + 0.22 * len(names))
+    axes = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
+    for axis, (name, kind) in zip(axes, kinds.items(), strict=True):
+        shares = [100 * getattr(parts[part], kind) / getattr(available, kind) for part in names]
+        axis.barh(names, shares, color=_OURS)
+        axis.set(xlabel=f"{name} in %", xlim=(min(0, *shares), max(1.0, *shares) * 1.05))
+    axes[0].invert_yaxis()
+    return figure
+
+
+def critical_path(path: "CriticalPath") -> "Figure":
+    """Draw where the time of a path goes: cells and wires of each component that it crosses.
+
+    Raises
+    ------
+    BuildError
+        If matplotlib is missing.
+    """
+    parts = path.by_component()
+    figure = _figure(8, 1.2 + 0.3 * len(parts))
+    axis = figure.subplots()
+    start = 0.0
+    for row, (_, logic, wires) in enumerate(parts):
+        axis.barh(row, logic, left=start, color=_OURS, label="" if row else "cells")
+        axis.barh(row, wires, left=start + logic, color=_OTHERS, label="" if row else "wires")
+        start += logic + wires
+    axis.set_yticks(range(len(parts)), [name for name, _, _ in parts])
+    axis.invert_yaxis()
+    axis.legend(frameon=False)
+    axis.set(xlabel="ns", xlim=(0, start))
+    return figure
+
+
+def cycles(counts: np.ndarray) -> "Figure":
+    """Draw how many samples take how many clock cycles.
+
+    Parameters
+    ----------
+    counts : (batch,) integers
+
+    Raises
+    ------
+    DataError
+        If there are no samples.
+    BuildError
+        If matplotlib is missing.
+    """
+    if not len(counts):
+        raise DataError("there are no samples to draw")
+    figure = _figure(6, 3.2)
+    axis = figure.subplots()
+    axis.hist(counts, bins=min(60, int(np.ptp(counts)) + 1), color=_OURS, edgecolor="white")
+    for value, name, style in (
+        (counts.mean(), "mean", "-"),
+        (np.percentile(counts, 99), "99 %", "--"),
+    ):
+        axis.axvline(value, color=_MARK, linestyle=style, label=f"{name} {value:.1f}")
+    axis.legend(frameon=False)
+    axis.set(xlabel="clock cycles", ylabel="samples")
+    return figure
 
 
 def save(figure: "Figure", path: str | os.PathLike[str]) -> None:

@@ -1,18 +1,14 @@
 """Reports: what a network does, beside what was published, as text, JSON and one HTML page."""
 
 import html
-import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .firmware.errors import DataError
-from .firmware.files import write_atomically
+from .document import Document, html_figure, html_list, html_page, html_table, text_table
 from .firmware.network import Network
 
 if TYPE_CHECKING:
@@ -46,9 +42,11 @@ PUBLISHED = Published(
     lookups_percent=(13, 5),
 )
 
+_COUNTING = "Spikes and look-ups count up to the decision; steps count from 0."
+
 
 @dataclass(frozen=True, eq=False)
-class Report:
+class Report(Document):
     """What a network did with a batch of samples.
 
     Parameters
@@ -124,26 +122,26 @@ class Report:
         ]
         return rows
 
-    def to_text(self) -> str:
-        """The report for a terminal."""
+    def table(self) -> list[tuple[str, str, str]]:
+        """The rows below a head, without holes."""
         rows = [(what, here, there or "–") for what, here, there in self.rows()]
-        table = [("", "here", "2017, MNIST"), *rows]
-        left, middle, right = (max(map(len, column)) for column in zip(*table, strict=True))
+        return [("", "here", "2017, MNIST"), *rows]
+
+    def to_text(self) -> str:
         lines = [
             self.title,
             str(self.network),
             "",
-            *(f"{what:<{left}}  {here:>{middle}}  {there:>{right}}" for what, here, there in table),
+            *text_table(self.table()),
             "",
             f"2017: {PUBLISHED.source}.",
-            "Spikes and look-ups count up to the decision; steps count from 0.",
+            _COUNTING,
         ]
         if self.checks:
             lines += ["", *self.checks]
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as plain values, which JSON holds."""
         from . import __version__
         from .plots import shares_by_step
 
@@ -167,76 +165,22 @@ class Report:
             "checks": list(self.checks),
         }
 
-    def to_json(self) -> str:
-        """The report as JSON text."""
-        return json.dumps(self.to_dict(), indent=2)
-
     def to_html(self) -> str:
-        """The report as one page that needs nothing else, with figures.
-
-        Raises
-        ------
-        BuildError
-            If matplotlib is missing.
-        """
         from . import plots
 
-        figures = [
-            ("Decision steps", plots.decision_steps(self.inference)),
-            ("Decided by each step", plots.accuracy_by_step(self.inference, self.labels)),
-        ]
-        if self.example is not None:
-            figures.append(("Spikes of one sample", plots.raster(self.network, self.example)))
-        escape = html.escape
-        rows = "\n".join(
-            f"<tr><td>{escape(what)}<td>{escape(here)}<td>{escape(there) or '–'}"
-            for what, here, there in self.rows()
-        )
         parts = [
-            _PAGE_HEAD.format(title=escape(self.title), network=escape(str(self.network))),
-            f"<table>\n<tr><th><th>here<th>2017, MNIST\n{rows}\n</table>",
-            f"<p class=small>2017: {escape(PUBLISHED.source)}. Spikes and look-ups count up to the "
-            "decision; steps count from 0.</p>",
+            html_table(self.table()),
+            f"<p class=small>2017: {html.escape(PUBLISHED.source)}. {_COUNTING}</p>",
         ]
         if self.checks:
-            items = "\n".join(f"<li>{escape(check)}" for check in self.checks)
-            parts.append(f"<h2>Verified</h2>\n<ul>\n{items}\n</ul>")
-        parts += [f"<h2>{escape(name)}</h2>\n{plots.to_svg(figure)}" for name, figure in figures]
-        return "\n".join(parts) + "\n"
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the report as ``.txt``, ``.json`` or ``.html``; whole or not at all.
-
-        Raises
-        ------
-        DataError
-            If ``path`` ends in something else.
-        BuildError
-            If a page is asked for and matplotlib is missing.
-        FirstspikeError
-            If the file cannot be written.
-        """
-        writers = {".txt": self.to_text, ".json": self.to_json, ".html": self.to_html}
-        kind = Path(path).suffix.lower()
-        if kind not in writers:
-            raise DataError(f"{path} was to be a report; its name must end in {', '.join(writers)}")
-        text = writers[kind]().rstrip("\n") + "\n"
-        with write_atomically(path) as file:
-            file.write(text.encode())
-
-
-_PAGE_HEAD = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: auto; padding: 1rem; }}
-table {{ border-collapse: collapse; }}
-th, td {{ padding: .2rem 1rem .2rem 0; border-bottom: 1px solid #ddd; text-align: right; }}
-th:first-child, td:first-child {{ text-align: left; }}
-svg {{ max-width: 100%; height: auto; }}
-.small {{ color: #555; font-size: .85rem; }}
-</style>
-<h1>{title}</h1>
-<p>{network}</p>"""
+            parts += ["<h2>Verified</h2>", html_list(self.checks)]
+        parts += [
+            html_figure("Decision steps", plots.decision_steps(self.inference)),
+            html_figure(
+                "Decided by each step", plots.accuracy_by_step(self.inference, self.labels)
+            ),
+        ]
+        if self.example is not None:
+            raster = plots.raster(self.network, self.example)
+            parts.append(html_figure("Spikes of one sample", raster))
+        return html_page(self.title, str(self.network), parts)

@@ -1,0 +1,123 @@
+"""Documents: the same figures as text, as JSON and as one HTML page that needs nothing else."""
+
+import html
+import json
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .firmware.errors import DataError
+from .firmware.files import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Document", "html_figure", "html_list", "html_page", "html_table", "text_table"]
+
+
+class Document(ABC):
+    """Something that is read on a terminal, by a program or in a browser."""
+
+    @abstractmethod
+    def to_text(self) -> str:
+        """The document for a terminal."""
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """The document as plain values, which JSON holds."""
+
+    @abstractmethod
+    def to_html(self) -> str:
+        """The document as one page that needs nothing else, with figures.
+
+        Raises
+        ------
+        BuildError
+            If matplotlib is missing.
+        """
+
+    def to_json(self) -> str:
+        """The document as JSON text."""
+        return json.dumps(self.to_dict(), indent=2)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the document as whatever ``path`` ends in; whole or not at all.
+
+        Raises
+        ------
+        DataError
+            If ``path`` ends in something else.
+        BuildError
+            If figures are asked for and matplotlib is missing.
+        FirstspikeError
+            If the file cannot be written.
+        """
+        writers = self._writers()
+        kind = Path(path).suffix.lower()
+        if kind not in writers:
+            raise DataError(f"{path} was to be a report; its name must end in {', '.join(writers)}")
+        text = writers[kind]().rstrip("\n") + "\n"
+        with write_atomically(path) as file:
+            file.write(text.encode())
+
+    def _writers(self) -> dict[str, Callable[[], str]]:
+        """What makes the text of a file, by the end of its name."""
+        return {".txt": self.to_text, ".json": self.to_json, ".html": self.to_html}
+
+
+def text_table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table whose first column is flush left and the others flush right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            f"{cell:>{width}}" if index else f"{cell:<{width}}"
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def html_page(title: str, lead: str, parts: Iterable[str]) -> str:
+    """A whole page, of a title, a sentence and pieces of HTML."""
+    head = _HEAD.format(title=html.escape(title), lead=html.escape(lead))
+    return "\n".join([head, *parts]) + "\n"
+
+
+def html_table(rows: Sequence[Sequence[str]]) -> str:
+    """A table whose first row is its head."""
+    head, *body = (
+        "".join(f"<{tag}>{html.escape(cell)}" for cell in row)
+        for tag, row in zip(["th"] + ["td"] * (len(rows) - 1), rows, strict=True)
+    )
+    return "<table>\n" + "\n".join(f"<tr>{row}" for row in [head, *body]) + "\n</table>"
+
+
+def html_list(items: Iterable[str]) -> str:
+    """A list of sentences."""
+    return "<ul>\n" + "\n".join(f"<li>{html.escape(item)}" for item in items) + "\n</ul>"
+
+
+def html_figure(name: str, figure: "Figure") -> str:
+    """A figure below its name."""
+    from . import plots
+
+    return f"<h2>{html.escape(name)}</h2>\n{plots.to_svg(figure)}"
+
+
+_HEAD = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: auto; padding: 1rem; }}
+table {{ border-collapse: collapse; }}
+th, td {{ padding: .2rem 1rem .2rem 0; border-bottom: 1px solid #ddd; text-align: right; }}
+th:first-child, td:first-child {{ text-align: left; }}
+svg {{ max-width: 100%; height: auto; }}
+.small {{ color: #555; font-size: .85rem; }}
+</style>
+<h1>{title}</h1>
+<p>{lead}</p>"""
