@@ -6,6 +6,7 @@ Every function that draws returns a :class:`matplotlib.figure.Figure`, and :func
 """
 
 import io
+import itertools
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .boards.board import Resources
     from .boards.timing import CriticalPath
     from .sim.result import Inference
+    from .sweep import Sweep
 
 __all__ = [
     "accuracy_by_step",
@@ -34,6 +36,7 @@ __all__ = [
     "raster",
     "save",
     "shares_by_step",
+    "sweep",
     "to_svg",
 ]
 
@@ -279,6 +282,49 @@ def cycles(counts: np.ndarray) -> "Figure":
         axis.axvline(value, color=_MARK, linestyle=style, label=f"{name} {value:.1f}")
     axis.legend(frameon=False)
     axis.set(xlabel="clock cycles", ylabel="samples")
+    return figure
+
+
+def sweep(points: "Sweep") -> "Figure":
+    """Draw area, clock and latency against lanes, a line for each width of the weights.
+
+    What there is no build of is crossed.
+
+    Raises
+    ------
+    BuildError
+        If matplotlib is missing.
+    """
+    figure = _figure(10, 3.6)
+    axes = figure.subplots(1, 3)
+    lanes = sorted({outcome.point.lanes for outcome in points.outcomes})
+    widths = sorted({outcome.point.bits for outcome in points.outcomes}, reverse=True)
+    for bits, color in zip(widths, itertools.cycle((_OURS, _MARK, _OTHERS, "black"))):
+        all_of_them = [outcome for outcome in points.outcomes if outcome.point.bits == bits]
+        all_of_them.sort(key=lambda outcome: outcome.point.lanes)
+        there = [outcome for outcome in all_of_them if not outcome.error]
+        label = f"{bits} bits"
+        if there:
+            label += f", {100 * there[0].accuracy:.2f} %"
+        x = [outcome.point.lanes for outcome in there]
+        for axis, y in (
+            (axes[0], [outcome.used["luts"] / 1000 for outcome in there]),
+            (axes[1], [outcome.fmax_hz / 1e6 for outcome in there]),
+            (axes[2], [outcome.latency_us for outcome in there]),
+        ):
+            axis.plot(x, y, marker="o", markersize=4, color=color, label=label)
+            missing = [outcome.point.lanes for outcome in all_of_them if outcome.error]
+            axis.plot(missing, [0.03] * len(missing), "x", color=color,
+                      transform=axis.get_xaxis_transform())  # fmt: skip
+    for axis, label in zip(axes, ("LUT in thousands", "Fmax in MHz", "latency in µs"), strict=True):
+        axis.set_xscale("log")
+        axis.set_xticks(lanes, [str(count) for count in lanes], minor=False)
+        axis.set_xticks([], minor=True)
+        axis.set(xlabel="lanes", ylabel=label)
+    axes[0].set_ylim(bottom=0)
+    axes[1].set_ylim(bottom=0)
+    axes[2].set_yscale("log")
+    axes[0].legend(frameon=False)
     return figure
 
 

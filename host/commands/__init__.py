@@ -16,6 +16,7 @@ from . import (
     selftest,
     serve,
     simulate,
+    sweep,
     train,
     verify,
 )
@@ -33,6 +34,7 @@ COMMANDS = {
     "serve": serve,
     "export": export,
     "report": report,
+    "sweep": sweep,
     "plot": plot,
     "info": info,
     "selftest": selftest,

@@ -39,6 +39,7 @@ __all__ = [
     "load_description",
     "load_model",
     "positive",
+    "positives",
     "say",
     "suggest",
     "widen",
@@ -56,6 +57,11 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is no whole number of at least 1")
     return value
+
+
+def positives(text: str) -> list[int]:
+    """Whole numbers of at least 1, separated by commas, as an argument's type."""
+    return [positive(part) for part in text.split(",")]
 
 
 def add_network(parser: argparse.ArgumentParser, **overrides: Any) -> None:
@@ -92,7 +98,7 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument(
         "--lanes",
-        type=_lanes,
+        type=positives,
         default=[64],
         metavar="N[,N…]",
         help="weights a cycle, for all layers or for each (default: 64)",
@@ -118,10 +124,6 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     """Add ``--json`` and ``--quiet``."""
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, only the result")
-
-
-def _lanes(text: str) -> list[int]:
-    return [positive(part) for part in text.split(",")]
 
 
 def emit(options: argparse.Namespace, values: dict[str, Any], text: str) -> None:
