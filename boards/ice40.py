@@ -1,0 +1,192 @@
+"""Lattice iCE40 UltraPlus: clock plan, memories, and the way through Yosys, nextpnr, IceStorm."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..firmware.config import Config, Region
+from ..firmware.errors import BuildError
+from .board import Board, PlannedMemory, Resources, Step
+
+if TYPE_CHECKING:
+    from amaranth.build import Platform
+    from amaranth.hdl import Module
+
+__all__ = ["ICE40", "ICE40UP5K", "ClockPlan"]
+
+ICE40UP5K = Resources(luts=5_280, ffs=5_280, block_rams=30, large_rams=4)
+
+#: Limits of the PLL, in Hz, from the family's data sheet.
+_PHASE_DETECTOR = (10_000_000, 133_000_000)
+_VCO = (533_000_000, 1_066_000_000)
+_OUTPUT = (16_000_000, 275_000_000)
+_MAX_MULTIPLIER = 128
+_OUTPUT_SHIFTS = range(1, 7)
+
+#: The loop filter: its range goes up by one with each of these frequencies of the phase detector.
+_FILTER_RANGES = (17_000_000, 26_000_000, 44_000_000, 66_000_000, 101_000_000)
+
+_CLOCK = "core_clock"
+
+#: Block RAM reads as zeros for 3 µs after the configuration has been loaded.
+_RESET_SECONDS = 15e-6
+
+
+@dataclass(frozen=True)
+class ClockPlan:
+    """Settings of an SB_PLL40.
+
+    The phase detector runs at ``oscillator_hz``, the VCO at ``multiplier`` times that, and the
+    clock at the VCO's frequency divided by ``2**output_shift``.
+    """
+
+    oscillator_hz: int
+    multiplier: int
+    output_shift: int
+
+    @property
+    def hz(self) -> int:
+        """Frequency of the clock."""
+        return self.oscillator_hz * self.multiplier >> self.output_shift
+
+    @property
+    def filter_range(self) -> int:
+        """Setting of the loop filter."""
+        return 1 + sum(self.oscillator_hz >= limit for limit in _FILTER_RANGES)
+
+    @classmethod
+    def nearest(cls, oscillator_hz: int, clock_hz: int) -> "ClockPlan":
+        """The plan nearest to ``clock_hz``.
+
+        Raises
+        ------
+        BuildError
+            If the clock is out of the PLL's range.
+        """
+        if not _OUTPUT[0] <= clock_hz <= _OUTPUT[1]:
+            raise BuildError(
+                f"a clock of {clock_hz / 1e6:g} MHz was asked for, but the PLL of an iCE40 reaches "
+                f"{_OUTPUT[0] / 1e6:g} to {_OUTPUT[1] / 1e6:g} MHz; choose --clock in this range"
+            )
+        plans = [
+            cls(oscillator_hz, multiplier, shift)
+            for multiplier in range(1, _MAX_MULTIPLIER + 1)
+            if _VCO[0] <= oscillator_hz * multiplier <= _VCO[1]
+            for shift in _OUTPUT_SHIFTS
+        ]
+        plans = [plan for plan in plans if _OUTPUT[0] <= plan.hz <= _OUTPUT[1]]
+        return min(plans, key=lambda plan: abs(plan.hz - clock_hz))
+
+
+class _Ice40:
+    """The family; see :class:`~firstspike.boards.board.Family`."""
+
+    name = "ice40"
+    block_ram_bits = 4_096
+    cells: Mapping[str, Resources] = {
+        # Yosys
+        "SB_LUT4": Resources(luts=1),
+        "SB_CARRY": Resources(carries=1),
+        **{
+            f"SB_DFF{edge}{enable}{reset}": Resources(ffs=1)
+            for edge in ("", "N")
+            for enable in ("", "E")
+            for reset in ("", "R", "S", "SR", "SS")
+        },
+        "SB_RAM40_4K": Resources(block_rams=1),
+        "SB_SPRAM256KA": Resources(large_rams=1),
+        # nextpnr: a logic cell has one LUT and one flip-flop
+        "ICESTORM_LC": Resources(luts=1),
+        "ICESTORM_RAM": Resources(block_rams=1),
+        "ICESTORM_SPRAM": Resources(large_rams=1),
+    }
+    memory_cells: Mapping[str, str] = {"SB_RAM40_4K": "block", "SB_SPRAM256KA": "large"}
+    bitstream = "top.bin"
+
+    def memories(self, region: Region) -> Any:
+        from ..hdl.weight_memory import WeightMemory
+        from .ice40_memory import LargeMemory
+
+        # All large RAMs are one memory: that of layer 0, which holds nearly all weights.
+        return (LargeMemory if region.name == "weights_0" else WeightMemory)(region)
+
+    def memory_plan(self, config: Config) -> list[PlannedMemory]:
+        return []
+
+    def nearest_clock(self, board: Board, clock_hz: int) -> int:
+        return ClockPlan.nearest(board.oscillator_hz, clock_hz).hz
+
+    def clock(self, m: "Module", platform: "Platform", board: Board, clock_hz: int) -> int:
+        from amaranth.hdl import ClockDomain, ClockSignal, Const, Instance, ResetSignal, Signal
+        from amaranth.lib.cdc import FFSynchronizer
+
+        plan = ClockPlan.nearest(board.oscillator_hz, clock_hz)
+        oscillator = platform.request(platform.default_clk, dir="-")
+        m.domains += ClockDomain("sync")
+        m.domains += (start := ClockDomain("start", reset_less=True, local=True))
+        locked = Signal()
+        # Yosys keeps one of the many names of the clock: this one, which the constraint uses.
+        clock = Signal(name=_CLOCK, attrs={"keep": 1})
+        # Its input is the pad beside it and its output a global network.
+        m.submodules.pll = Instance(
+            "SB_PLL40_PAD",
+            p_FEEDBACK_PATH="SIMPLE",
+            p_PLLOUT_SELECT="GENCLK",
+            p_DIVR=Const(0, 4),
+            p_DIVF=Const(plan.multiplier - 1, 7),
+            p_DIVQ=Const(plan.output_shift, 3),
+            p_FILTER_RANGE=Const(plan.filter_range, 3),
+            i_PACKAGEPIN=oscillator.io,
+            i_RESETB=Const(1),
+            i_BYPASS=Const(0),
+            o_PLLOUTGLOBAL=clock,
+            o_LOCK=locked,
+        )
+        m.d.comb += [ClockSignal("sync").eq(clock), start.clk.eq(clock)]
+
+        steady = Signal()
+        m.submodules.steady = FFSynchronizer(locked, steady, o_domain="start")
+        cycles = round(_RESET_SECONDS * plan.hz)
+        timer = Signal(range(cycles + 1))
+        running = Signal()
+        with m.If(~steady):
+            m.d.start += [timer.eq(0), running.eq(0)]
+        with m.Elif(timer == cycles):
+            m.d.start += running.eq(1)
+        with m.Else():
+            m.d.start += timer.eq(timer + 1)
+        m.d.comb += ResetSignal("sync").eq(~running)
+        return plan.hz
+
+    def overrides(self, constraint_hz: int) -> dict[str, Any]:
+        # Otherwise nextpnr derives the PLL's frequency from the oscillator's.
+        return {"add_constraints": f"set_frequency {_CLOCK} {constraint_hz / 1e6:g}"}
+
+    def commands(self, board: Board, *, constraint_hz: int, seed: int) -> list[Step]:
+        device, package = board.part.split("-")
+        return [
+            Step("synthesise", "yosys", ("-p", _SYNTHESIS), "yosys.log"),
+            Step(
+                "place_and_route",
+                "nextpnr-ice40",
+                (
+                    *(f"--{device.removeprefix('iCE40').lower()}", "--package", package.lower()),
+                    *("--json", "top.json", "--pcf", "top.pcf", "--asc", "top.asc"),
+                    *("--freq", f"{constraint_hz / 1e6:g}", "--seed", str(seed)),
+                    *("--timing-allow-fail", "--report", "report.json"),
+                ),
+                "nextpnr.log",
+            ),
+            Step("pack", "icepack", ("top.asc", self.bitstream), "icepack.log"),
+        ]
+
+
+#: No memory of the design is read at the address that is being written, or what is read then is not
+#: used. Yosys does not know that and would build a bypass around each.
+_SYNTHESIS = (
+    "read_rtlil top.il; "
+    "setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:TRANSPARENCY_MASK=1'0 %i; "
+    "synth_ice40 -device u -top top -json top.json"
+)
+
+ICE40 = _Ice40()

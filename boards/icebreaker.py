@@ -1,0 +1,42 @@
+"""iCEBreaker: open hardware by 1BitSquared, USB serial by an FT2232H."""
+
+from typing import TYPE_CHECKING
+
+from .board import Board
+from .ice40 import ICE40, ICE40UP5K
+
+if TYPE_CHECKING:
+    from amaranth.build import Platform
+    from amaranth.hdl import Module, Value
+
+__all__ = ["BOARD"]
+
+
+def _pins(m: "Module", platform: "Platform") -> "tuple[Value, Value]":
+    line = platform.request("uart", 0)
+    return line.rx.i, line.tx.o
+
+
+def _platform() -> "Platform":
+    from amaranth_boards.icebreaker import ICEBreakerPlatform
+
+    return ICEBreakerPlatform()
+
+
+BOARD = Board(
+    name="icebreaker",
+    title="iCEBreaker, iCE40 UP5K",
+    vendor_url="https://1bitsquared.com/products/icebreaker",
+    part="iCE40UP5K-SG48",
+    resources=ICE40UP5K,
+    family=ICE40,
+    platform=_platform,
+    oscillator_hz=12_000_000,
+    clock_hz=21_000_000,
+    baud=1_000_000,
+    lanes=7,
+    later_lanes=5,
+    buffer_bytes=2048,
+    program=("--board", "ice40_generic"),
+    pins=_pins,
+)
