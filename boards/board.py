@@ -170,6 +170,10 @@ class Board:
         What the clock plan starts from.
     clock_hz, baud, lanes : int
         Defaults: clock of the core, rate of the line, lanes of the first layer.
+    later_lanes : int
+        Default: the most lanes of each layer after the first.
+    buffer_bytes : int, optional
+        Default receive buffer, for parts where memory is scarce.
     program : tuple of str
         Arguments that tell openFPGALoader the board.
     pins : callable
@@ -190,3 +194,5 @@ class Board:
     lanes: int
     program: tuple[str, ...]
     pins: "Callable[[Module, Platform], tuple[Value, Value]]"
+    later_lanes: int = 10
+    buffer_bytes: int | None = None
