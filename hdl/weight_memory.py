@@ -24,6 +24,9 @@ class WeightMemory(wiring.Component):
     latency : int
         Cycles from ``address`` to ``data``, at least 1: the first is the memory's own, each
         further one is a register behind it.
+    style : str, optional
+        What the tools are to make it of, where they would choose something else: the attribute
+        ``ram_style``.
 
     Members
     -------
@@ -35,9 +38,10 @@ class WeightMemory(wiring.Component):
     word : In(word_layout(region))
     """
 
-    def __init__(self, region: Region, *, latency: int = 2) -> None:
+    def __init__(self, region: Region, *, latency: int = 2, style: str | None = None) -> None:
         self.region = region
         self.latency = latency
+        self.style = style
         super().__init__(
             {
                 "address": In(index_shape(region.words)),
@@ -50,7 +54,10 @@ class WeightMemory(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         m.submodules.storage = storage = Memory(
-            shape=word_layout(self.region), depth=self.region.words, init=[]
+            shape=word_layout(self.region),
+            depth=self.region.words,
+            init=[],
+            attrs={"ram_style": self.style} if self.style else {},
         )
         write, read = storage.write_port(), storage.read_port()
         m.d.comb += [
