@@ -1,0 +1,69 @@
+"""Build every configuration that has a budget, and check what it takes and reaches.
+
+    python bench/budgets.py                            takes hours; builds in the cache are quick
+    python bench/budgets.py --board icebreaker
+    python bench/budgets.py --record                   writes the reports to boards/records as well
+
+Ends with 1 if a build exceeds its budget, in boards/budgets.json, or there is none.
+"""
+
+import argparse
+import sys
+
+from firstspike import boards, data, encode
+from firstspike.boards.budget import RECORDS, Budget, budgets
+from firstspike.boards.build import build
+from firstspike.build_report import BuildReport
+from firstspike.firmware.config import Config
+from firstspike.firmware.errors import FirstspikeError
+from firstspike.shipped import load_network
+
+
+def measure(budget: Budget) -> BuildReport:
+    """Build and report."""
+    board = boards.load(budget.board)
+    network = load_network(budget.network)
+    built = build(
+        board,
+        Config.for_network(network, budget.lanes, buffer_bytes=board.buffer_bytes),
+        clock_hz=budget.clock_hz,
+        constraint_hz=budget.constraint_hz,
+        seed=budget.seed,
+        allow_timing_miss=True,
+    )
+    dataset = data.load(network.meta["dataset"])
+    samples = encode.from_meta(network.meta["encoding"]).encode(dataset.x_test)
+    return BuildReport.of(built, network, samples, dataset.y_test, f"{dataset.name} test")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--board", help="only this one")
+    parser.add_argument("--record", action="store_true", help="write the reports to boards/records")
+    arguments = parser.parse_args()
+    excesses = []
+    for budget in budgets():
+        if arguments.board not in (None, budget.board):
+            continue
+        try:
+            report = measure(budget)
+            if arguments.record:
+                report.save(RECORDS / f"{budget.name}.json")
+        except FirstspikeError as error:
+            excesses.append(f"{budget.name}: {error}")
+        else:
+            found = budget.excesses(report.build.used, report.build.fmax_hz)
+            excesses += found
+            latency = report.latency_us.mean
+            print(
+                f"{budget.name:<44} {report.build.used.luts:6} LUT {report.build.used.ffs:6} FF "
+                f"{report.build.used.block_rams:4} block RAM {report.build.fmax_hz / 1e6:7.2f} MHz "
+                f"{latency:8.2f} µs  {'exceeds its budget' if found else 'within its budget'}",
+                flush=True,
+            )
+    print(*excesses, sep="\n", file=sys.stderr, end="\n" if excesses else "")
+    return bool(excesses)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
