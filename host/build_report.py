@@ -265,7 +265,7 @@ class BuildReport(Document):
         rows += [
             ("bitstream", f"SHA-256 {build.sha256}" if build.sha256 else "none"),
             ("build", f"{build.build_id:08x}, seed {build.seed}, {build.baud} baud"),
-            ("tools", ", ".join(f"{name} {version}" for name, version in build.tools.items())),
+            ("tools", ", ".join(dict.fromkeys(build.tools.values()))),
             ("wall time", ", ".join(f"{name.replace('_', ' ')} {seconds:.0f} s"
                                     for name, seconds in build.seconds.items())),
         ]  # fmt: skip

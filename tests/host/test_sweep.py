@@ -50,6 +50,8 @@ def test_finished_points_are_kept(settings, measured, tmp_path):
     assert told[0] == "2 of 3 points are there already"
     assert [bool(outcome.error) for outcome in sweep.outcomes] == [True, False, False]
     assert len(Sweep.load(tmp_path / RECORD).outcomes) == 3
+    run(settings, points(1, 6), tmp_path, again=True, measure=measure)
+    assert measured() == [1, 2, 6, 6]
 
 
 def test_points_run_side_by_side(settings, tmp_path):
