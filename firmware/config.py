@@ -32,7 +32,8 @@ DEFAULT_BUFFER_BYTES = 4096
 _MAX_INPUTS = 0x8000
 _MAX_LANES = 1024
 #: The upper end leaves the memory port time to read a word.
-_FETCH_RANGE = range(1, 7)
+_FETCH_RANGE = range(1, 6)
+_WAYS_RANGE = range(1, 33)
 
 #: Head and CRC of a frame, with room to spare.
 _FRAME_OVERHEAD = 16
@@ -82,6 +83,9 @@ class LayerConfig:
         One of :data:`NEURONS`.
     fetch_cycles : int
         Cycles in which the weight memory reads a word.
+    ways : int
+        Rows fetched in one cycle, a power of two; more than 1 only in the last layer and with a
+        lane for each neuron. The row of input ``i`` lies in way ``i mod ways``.
     """
 
     inputs: int
@@ -94,6 +98,7 @@ class LayerConfig:
     rows: int = 0
     neuron: str = "current"
     fetch_cycles: int = 2
+    ways: int = 1
 
     def __post_init__(self) -> None:
         if not self.rows:
@@ -112,12 +117,16 @@ class LayerConfig:
             ("current_bits", range(self.weight_bits, self.membrane_bits + 1)),
             ("rows", range(1, self.inputs + 1)),
             ("fetch_cycles", _FETCH_RANGE),
+            ("ways", _WAYS_RANGE),
         ):
             value = getattr(self, name)
             if value not in allowed:
                 raise DataError(
                     f"{name} of a layer is {value}, but the range is {allowed[0]} to {allowed[-1]}"
                 )
+
+        if self.ways & (self.ways - 1):
+            raise DataError(f"ways of a layer is {self.ways}, but it must be a power of two")
 
     @property
     def groups(self) -> int:
@@ -163,6 +172,22 @@ class Config:
                     f"layer {index} has sum neurons, but only a first layer that is not the last "
                     "can: the inputs of others spike in many steps, and a decision needs membranes"
                 )
+        for index, (before, layer) in enumerate(zip(self.layers, self.layers[1:], strict=False), 1):
+            if layer.ways > 1 and (layer is not self.layers[-1] or layer.groups > 1):
+                raise DataError(
+                    f"layer {index} fetches {layer.ways} rows in one cycle, but only the last "
+                    "layer can, with a lane for each neuron"
+                )
+            if before.groups > 1 and before.lanes % layer.ways:
+                raise DataError(
+                    f"layer {index} fetches {layer.ways} rows in one cycle, but the "
+                    f"{before.lanes} lanes of layer {index - 1} are no multiple of that"
+                )
+        if self.layers[0].ways > 1:
+            raise DataError(
+                f"layer 0 fetches {self.layers[0].ways} rows in one cycle, but inputs come one at "
+                "a time"
+            )
         if not 1 <= self.max_steps <= MAX_STEPS:
             raise DataError(f"max_steps is {self.max_steps}, but the range is 1 to {MAX_STEPS}")
         if self.buffer_bytes & (self.buffer_bytes - 1):

@@ -128,23 +128,29 @@ class Core(wiring.Component):
             decision.o.ready.eq(self.o.ready),
         ]
 
-        # What is fetched has settled after all but the last of the cycles it may take.
-        capture = self.memory.fetch
-        for cycle in range(FETCH_CYCLES - 1):
+        # From here it may be far to the memories. What is fetched has settled after all but the
+        # last of the cycles it may take.
+        port = {
+            name: Signal.like(getattr(self.memory, name), name=f"port_{name}")
+            for name in ("region", "word", "byte", "shift", "store", "fetch")
+        }
+        m.d.sync += [register.eq(getattr(self.memory, name)) for name, register in port.items()]
+        capture = port["fetch"]
+        for cycle in range(FETCH_CYCLES - 2):
             previous, capture = capture, Signal(name=f"capture_{cycle}")
             m.d.sync += capture.eq(previous)
-        with m.Switch(self.memory.region):
+        with m.Switch(port["region"]):
             for number, window in enumerate(windows):
                 with m.Case(number):
                     m.d.comb += [
-                        window.shift.eq(self.memory.shift),
-                        window.store.eq(self.memory.store),
+                        window.shift.eq(port["shift"]),
+                        window.store.eq(port["store"]),
                         window.capture.eq(capture),
                         self.memory.byte_out.eq(window.byte_out),
                     ]
         m.d.comb += [
             connection
             for window in windows
-            for connection in (window.word.eq(self.memory.word), window.byte.eq(self.memory.byte))
+            for connection in (window.word.eq(port["word"]), window.byte.eq(port["byte"]))
         ]
         return m

@@ -1,15 +1,17 @@
 """One layer of neurons: weight rows in, spikes a group at a time out."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
-from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value, unsigned
+from amaranth.hdl import Array, Cat, Module, Mux, Shape, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ..firmware.config import Config, Region
 from .memory_window import MemoryWindow, WindowSignature, word_layout
-from .neuron import NEURONS
+from .neuron import NEURONS, weight_shape
 from .token import GroupSignature, TokenKind, index_shape, tally_layout, token_layout
 from .weight_memory import WeightMemory
 
@@ -59,15 +61,15 @@ class Layer(wiring.Component):
         self.index = index
         self.layer = config.layers[index]
         self.region = config.regions[index]
-        self.weights = (
-            memory(self.region)
-            if memory
-            else WeightMemory(self.region, latency=self.layer.fetch_cycles)
-        )
-        if self.weights.latency != self.layer.fetch_cycles:
+        if memory is None:
+            memory = partial(WeightMemory, latency=self.layer.fetch_cycles)
+        part = replace(self.region, words=-(-self.region.words // self.layer.ways))
+        self.weights = [memory(part) for _ in range(self.layer.ways)]
+        latency = self.weights[0].latency
+        if latency != self.layer.fetch_cycles:
             raise ValueError(
-                f"the weight memory of layer {index} takes {self.weights.latency} cycles to read, "
-                f"but fetch_cycles is {self.layer.fetch_cycles}; make the two equal"
+                f"the weight memory of layer {index} takes {latency} cycles to read, but "
+                f"fetch_cycles is {self.layer.fetch_cycles}; make the two equal"
             )
         members = {
             "i": In(stream.Signature(token_layout(config, index))),
@@ -82,12 +84,14 @@ class Layer(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Cycles from the issue of a group to ``o``: the weights', ``update`` and ``fire``."""
-        return self.weights.latency + 2
+        """Cycles from the issue of a group to ``o``: the weights', ``update`` and ``fire``, and
+        with several ways ``gather``."""
+        return self.layer.fetch_cycles + 2 + (self.layer.ways > 1)
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        groups, lanes = self.layer.groups, self.layer.lanes
+        groups, lanes, ways = self.layer.groups, self.layer.lanes, self.layer.ways
+        neuron_type = NEURONS[self.layer.neuron]
         token = self.i.payload
         pipe_layout = data.StructLayout(
             {
@@ -97,6 +101,7 @@ class Layer(wiring.Component):
                 "closes": 1,
                 "last": 1,
                 "rows": tally_layout(self.config, self.index + 1),
+                "spikes": ways,
             }
         )
 
@@ -122,6 +127,7 @@ class Layer(wiring.Component):
             issue.closes.eq(issue_group == groups - 1),
             issue.last.eq(token.last),
             issue.rows.eq(Cat(token.rows, issue_rows)),
+            issue.spikes.eq(1 if ways == 1 else token.spikes),
             may_issue.eq(~issue.step | self.room),
             issue_valid.eq(self.i.valid & may_issue),
             self.i.ready.eq(issue.closes & may_issue),
@@ -134,33 +140,49 @@ class Layer(wiring.Component):
             with m.If(issue.closes):
                 m.d.sync += [issue_group.eq(0), issue_offset.eq(0), issue_first.eq(0)]
                 with m.If(~issue.step):
-                    m.d.sync += issue_rows.eq(issue_rows + 1)
+                    spikes = sum(bit for bit in issue.spikes)
+                    m.d.sync += issue_rows.eq(issue_rows + spikes)
 
         # fetch
-        m.submodules.weights = weights = self.weights
         m.submodules.window = window = MemoryWindow(self.region)
         wiring.connect(m, wiring.flipped(self.memory), window.port)
-        fetch_address = Signal(index_shape(self.region.words), reset_less=True)
+        way_bits = (ways - 1).bit_length()
+        port_way, port_word = self.memory.word[:way_bits], self.memory.word[way_bits:]
         fetch_store = Signal()
         m.d.sync += fetch_store.eq(self.memory.store)
-        with m.If(self.i.valid):
-            m.d.sync += fetch_address.eq(token.index + issue_offset)
-        with m.Else():
-            m.d.sync += fetch_address.eq(self.memory.word)
-        m.d.comb += [
-            weights.address.eq(fetch_address),
-            weights.store.eq(fetch_store),
-            weights.word.eq(window.word),
-            window.data.eq(weights.data),
-        ]
+        for way, weights in enumerate(self.weights):
+            m.submodules[f"weights_{way}" if ways > 1 else "weights"] = weights
+            index = token.index if ways == 1 else token.index[way]
+            address = Signal.like(weights.address, name=f"fetch_address_{way}", reset_less=True)
+            with m.If(self.i.valid):
+                m.d.sync += address.eq(index + issue_offset)
+            with m.Else():
+                m.d.sync += address.eq(port_word)
+            m.d.comb += [
+                weights.address.eq(address),
+                weights.store.eq(fetch_store & (port_way == way)),
+                weights.word.eq(window.word),
+            ]
+        m.d.comb += window.data.eq(Array(weights.data for weights in self.weights)[port_way])
         stages = [(issue_valid, issue)]
-        for cycle in range(weights.latency):
+        for cycle in range(self.layer.fetch_cycles):
             stages.append(stage(f"fetch_{cycle}", *stages[-1]))
+        weight = self.weights[0].data
+        if ways > 1:
+            # gather
+            stages.append(stage("gather", *stages[-1]))
+            _, gather = stages[-1]
+            weight = [
+                Signal(weight_shape(self.layer), name=f"gather_{lane}", reset_less=True)
+                for lane in range(lanes)
+            ]
+            for lane, total in enumerate(weight):
+                words = zip(gather.spikes, self.weights, strict=True)
+                m.d.sync += total.eq(sum(Mux(spike, way.data[lane], 0) for spike, way in words))
         fetch_valid, fetch = stages[-1]
 
         # update
         update_valid, update = stage("update", fetch_valid, fetch)
-        neuron_type = NEURONS[self.layer.neuron]
         state_layout = neuron_type.state_layout(self.layer)
         initial = Signal(state_layout, reset_less=True)
         for field, value in neuron_type.initial(self.threshold).items():
@@ -201,7 +223,7 @@ class Layer(wiring.Component):
             m.submodules[f"neuron_{lane}"] = neuron
             m.d.comb += [
                 neuron.step.eq(update.step),
-                neuron.weight.eq(weights.data[lane]),
+                neuron.weight.eq(weight[lane]),
                 neuron.state.eq(state),
             ]
         if self.layer.neuron == "sum":

@@ -7,7 +7,7 @@ from amaranth.utils import bits_for
 
 from ..firmware.config import Config
 from .cobs import packet_byte
-from .memory_window import FETCH_CYCLES, MemoryPort
+from .memory_window import FETCH_CYCLES, SHIFT_CYCLES, MemoryPort
 from .token import index_shape
 
 __all__ = ["MemoryStreamer"]
@@ -52,8 +52,8 @@ class MemoryStreamer(wiring.Component):
         Bytes are left to be read, or a word is being stored.
     memory : Out(MemoryPort(config))
 
-    Throughput: a word of ``n`` bytes takes ``n + FETCH_CYCLES`` cycles to read, and one more to
-    write.
+    Throughput: a word of ``n`` bytes takes ``n + FETCH_CYCLES + 1`` cycles to write, and
+    ``n * SHIFT_CYCLES + FETCH_CYCLES`` to read.
     """
 
     def __init__(self, config: Config) -> None:
@@ -165,6 +165,8 @@ class MemoryStreamer(wiring.Component):
                 m.d.comb += self.o.valid.eq(1)
                 with m.If(self.o.ready):
                     advance()
+                    m.d.sync += timer.eq(SHIFT_CYCLES - 2)
+                    m.next = "wait"
                     with m.If(lane == last_lane):
                         m.d.sync += [address.eq(address + 1), left.eq(left - 1)]
                         m.next = "fetch"

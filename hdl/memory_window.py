@@ -7,10 +7,20 @@ from amaranth.lib.wiring import In, Out
 from ..firmware.config import Config, Region
 from .token import index_shape
 
-__all__ = ["FETCH_CYCLES", "MemoryPort", "MemoryWindow", "WindowSignature", "word_layout"]
+__all__ = [
+    "FETCH_CYCLES",
+    "SHIFT_CYCLES",
+    "MemoryPort",
+    "MemoryWindow",
+    "WindowSignature",
+    "word_layout",
+]
 
 #: Cycles from ``fetch`` to a valid ``byte_out``, whatever memories were built in.
 FETCH_CYCLES = 8
+
+#: Cycles from ``shift`` to the next ``byte_out``: one to reach lanes all over the device.
+SHIFT_CYCLES = 2
 
 _BYTE = 8
 
@@ -40,7 +50,8 @@ class MemoryPort(wiring.Signature):
     fetch : Out(1)
         Read ``word`` into the shift register.
     byte_out : In(8)
-        Lane 0 of the region's shift register, extended to a byte.
+        Lane 0 of the region's shift register, extended to a byte; :data:`SHIFT_CYCLES` cycles
+        behind ``shift``.
     """
 
     def __init__(self, config: Config) -> None:

@@ -11,7 +11,12 @@ from amaranth.lib.wiring import In, Out
 from ..firmware.config import LayerConfig
 from ..firmware.formats import membrane_floor
 
-__all__ = ["NEURONS", "CurrentNeuron", "SumNeuron"]
+__all__ = ["NEURONS", "CurrentNeuron", "SumNeuron", "weight_shape"]
+
+
+def weight_shape(layer: LayerConfig) -> Shape:
+    """What arrives at a neuron in one cycle: the weights of all ways."""
+    return Shape(layer.weight_bits + (layer.ways - 1).bit_length(), signed=True)
 
 
 class CurrentNeuron(wiring.Component):
@@ -28,7 +33,7 @@ class CurrentNeuron(wiring.Component):
     -------
     step : In(1)
         Integrate, fire and decay; otherwise add ``weight`` to the current.
-    weight : In(signed(weight_bits))
+    weight : In(weight_shape(layer))
     state : In(state_layout(layer))
     next : Out(state_layout(layer))
         The state that follows.
@@ -46,7 +51,7 @@ class CurrentNeuron(wiring.Component):
         super().__init__(
             {
                 "step": In(1),
-                "weight": In(Shape(layer.weight_bits, signed=True)),
+                "weight": In(weight_shape(layer)),
                 "state": In(layout),
                 "next": Out(layout),
                 "spike": Out(1),
@@ -114,7 +119,7 @@ class SumNeuron(wiring.Component):
     -------
     step : In(1)
         Compare the sum with ``crossing``; otherwise add ``weight`` to it.
-    weight : In(signed(weight_bits))
+    weight : In(weight_shape(layer))
     crossing : In(signed(current_bits))
         The least sum with which a neuron has fired by this step.
     state : In(state_layout(layer))
@@ -131,7 +136,7 @@ class SumNeuron(wiring.Component):
         super().__init__(
             {
                 "step": In(1),
-                "weight": In(Shape(layer.weight_bits, signed=True)),
+                "weight": In(weight_shape(layer)),
                 "crossing": In(Shape(layer.current_bits, signed=True)),
                 "state": In(layout),
                 "next": Out(layout),

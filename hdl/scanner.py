@@ -2,13 +2,13 @@
 
 from math import isqrt
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, ShapeLike, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from ..firmware.config import Config
-from .token import GroupSignature, TokenKind, index_shape, tally_layout, token_layout
+from .token import GroupSignature, TokenKind, tally_layout, token_layout
 
 __all__ = ["Scanner"]
 
@@ -33,6 +33,9 @@ class Scanner(wiring.Component):
     """Queues groups of spikes and sends a ``SPIKE`` token for each, lowest neuron first, and the
     ``STEP`` token that closes their step.
 
+    If the next layer has several ways, each has its own queue with every so many lanes, and a token
+    takes the next spike of all of them.
+
     Parameters
     ----------
     config : Config
@@ -41,13 +44,13 @@ class Scanner(wiring.Component):
     in_flight : int
         Groups that may still come after ``room`` was taken away.
     depth : int
-        Groups that the queue holds.
+        Groups that a queue holds.
 
     Members
     -------
     i : In(GroupSignature(config, layer))
     room : Out(1)
-        The queue can take ``in_flight + 1`` groups.
+        The queues can take ``in_flight + 1`` groups.
     o : Out(stream.Signature(token_layout(config, layer + 1)))
 
     Latency: :attr:`latency` cycles from a group to its first token.
@@ -61,6 +64,7 @@ class Scanner(wiring.Component):
     def __init__(self, config: Config, layer: int, *, in_flight: int, depth: int = 16) -> None:
         self.config = config
         self.layer = layer
+        self.ways = config.layers[layer + 1].ways
         self.in_flight = in_flight
         self.depth = depth
         super().__init__(
@@ -73,25 +77,95 @@ class Scanner(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        built = self.config.layers[self.layer]
-        index = index_shape(built.neurons)
+        lanes = -(-self.config.layers[self.layer].lanes // self.ways)
+        tally = tally_layout(self.config, self.layer + 1)
+        token = self.o.payload
+        indices = [token.index] if self.ways == 1 else list(token.index)
+        ways = []
+        for number, index in enumerate(indices):
+            way = _Way(lanes, index.shape(), tally, in_flight=self.in_flight, depth=self.depth)
+            m.submodules[f"way_{number}"] = way
+            m.d.comb += [
+                way.valid.eq(self.i.valid),
+                way.spikes.eq(self.i.spikes[number :: self.ways]),
+                way.closes.eq(self.i.closes),
+                way.last.eq(self.i.last),
+                way.rows.eq(self.i.rows),
+                index.eq(way.o.p.index),
+            ]
+            ways.append(way)
+        spikes = Signal(self.ways)
+        m.d.comb += [
+            self.room.eq(Cat(way.room for way in ways).all()),
+            spikes.eq(Cat(way.o.valid & (way.o.p.kind == TokenKind.SPIKE) for way in ways)),
+            # The step is closed when all of them have come to its end.
+            token.kind.eq(Mux(spikes.any(), TokenKind.SPIKE, TokenKind.STEP)),
+            token.last.eq(ways[0].o.p.last),
+            token.rows.eq(ways[0].o.p.rows),
+            self.o.valid.eq(spikes.any() | Cat(way.o.valid for way in ways).all()),
+            *(
+                way.o.ready.eq(self.o.ready & self.o.valid & (spike | ~spikes.any()))
+                for way, spike in zip(ways, spikes, strict=True)
+            ),
+        ]
+        if self.ways > 1:
+            m.d.comb += token.spikes.eq(spikes)
+        return m
+
+
+class _Way(wiring.Component):
+    """The queue and the search of one way; members as of :class:`Scanner`.
+
+    Parameters
+    ----------
+    lanes : int
+    index : ShapeLike
+        Shape of the numbers of its neurons, which are counted through.
+    tally : ShapeLike
+        Shape of ``rows``.
+    in_flight, depth : int
+    """
+
+    def __init__(
+        self, lanes: int, index: ShapeLike, tally: ShapeLike, *, in_flight: int, depth: int
+    ) -> None:
+        self.lanes = lanes
+        self.index = index
+        self.tally = tally
+        self.in_flight = in_flight
+        self.depth = depth
+        token = {"kind": TokenKind, "index": index, "last": 1, "rows": tally}
+        super().__init__(
+            {
+                "valid": In(1),
+                "spikes": In(lanes),
+                "closes": In(1),
+                "last": In(1),
+                "rows": In(tally),
+                "room": Out(1),
+                "o": Out(stream.Signature(data.StructLayout(token))),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        index, tally = self.index, self.tally
 
         # Finding the lowest of many spikes in one cycle would take deep logic. So a first stage
         # picks the lowest chunk of lanes that has any, and a second the lane: each looks at about
         # as many bits as the other. The first is ahead by one chunk, so that the second always has
         # something to do.
-        width = 1 << isqrt(built.lanes - 1).bit_length()
-        tally = tally_layout(self.config, self.layer + 1)
-        chunks = -(-built.lanes // width)
+        width = 1 << isqrt(self.lanes - 1).bit_length()
+        chunks = -(-self.lanes // width)
 
         # enter
         enter_base = Signal(index)
-        with m.If(self.i.valid):
-            m.d.sync += enter_base.eq(Mux(self.i.closes, 0, enter_base + built.lanes))
+        with m.If(self.valid):
+            m.d.sync += enter_base.eq(Mux(self.closes, 0, enter_base + self.lanes))
         enter = Signal(
             data.StructLayout(
                 {
-                    "spikes": built.lanes,
+                    "spikes": self.lanes,
                     "chunks": chunks,
                     "base": index,
                     "closes": 1,
@@ -102,14 +176,14 @@ class Scanner(wiring.Component):
         )
         m.submodules.queue = queue = SyncFIFOBuffered(width=len(enter.as_value()), depth=self.depth)
         m.d.comb += [
-            enter.spikes.eq(self.i.spikes),
-            enter.chunks.eq(Cat(self.i.spikes[n * width :][:width].any() for n in range(chunks))),
+            enter.spikes.eq(self.spikes),
+            enter.chunks.eq(Cat(self.spikes[n * width :][:width].any() for n in range(chunks))),
             enter.base.eq(enter_base),
-            enter.closes.eq(self.i.closes),
-            enter.last.eq(self.i.last),
-            enter.rows.eq(self.i.rows),
+            enter.closes.eq(self.closes),
+            enter.last.eq(self.last),
+            enter.rows.eq(self.rows),
             queue.w_data.eq(enter),
-            queue.w_en.eq(self.i.valid & (self.i.closes | enter.chunks.any())),
+            queue.w_en.eq(self.valid & (self.closes | enter.chunks.any())),
             self.room.eq(queue.level < self.depth - self.in_flight),
         ]
 

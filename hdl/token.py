@@ -1,6 +1,6 @@
 """What travels between the parts of the core: events, tokens, groups, results."""
 
-from amaranth.hdl import Shape, unsigned
+from amaranth.hdl import Shape, ShapeLike, unsigned
 from amaranth.lib import data, enum, wiring
 from amaranth.lib.wiring import Out
 
@@ -58,16 +58,25 @@ def token_layout(config: Config, layer: int) -> data.StructLayout:
     ``kind``
         :class:`TokenKind`.
     ``index``
-        Weight row of a ``SPIKE``.
+        Weight row of a ``SPIKE``. If the layer has several ways: in each of them, an array.
+    ``spikes``
+        Only if it has several: the ways in which there is a spike.
     ``last``
         A ``STEP`` closes step T−1.
     ``rows``
         With a ``STEP``: rows that each layer before has fetched up to and including the step.
     """
+    built = config.layers[layer]
+    index: ShapeLike = index_shape(-(-built.rows // built.ways))
+    spikes: dict[str, ShapeLike] = {}
+    if built.ways > 1:
+        index = data.ArrayLayout(index, built.ways)
+        spikes = {"spikes": built.ways}
     return data.StructLayout(
         {
             "kind": TokenKind,
-            "index": index_shape(config.layers[layer].rows),
+            "index": index,
+            **spikes,
             "last": 1,
             "rows": tally_layout(config, layer),
         }

@@ -111,13 +111,14 @@ EXPORT void core_fetch(Bench *bench, uint32_t region, uint32_t words, uint32_t l
         tick(bench);
         io.memory__fetch = 0;
         for (unsigned cycle = 1; cycle < core::FETCH_CYCLES; ++cycle) tick(bench);
-        io.memory__shift = 1;
         for (uint32_t lane = 0; lane < lanes; ++lane) {
             bench->settle();
             *contents++ = io.memory__byte_out;
-            bench->edge();
+            io.memory__shift = 1;
+            tick(bench);
+            io.memory__shift = 0;
+            for (unsigned cycle = 1; cycle < core::SHIFT_CYCLES; ++cycle) tick(bench);
         }
-        io.memory__shift = 0;
     }
 }
 

@@ -20,7 +20,8 @@ from .result import Inference
 
 __all__ = ["predict"]
 
-#: Cycles from the issue of a group to its spikes, besides those of the weight memory.
+#: Cycles from the issue of a group to its spikes, besides those of the weight memory and one in
+#: which several ways are added up.
 _LAYER_LATENCY = 2
 #: Groups that a scanner's queue holds.
 _QUEUE_DEPTH = 16
@@ -38,8 +39,10 @@ class _Plan(NamedTuple):
 
     groups: np.ndarray
     lanes: np.ndarray
+    ways: np.ndarray
+    """Rows that the layer fetches in one cycle."""
     chunk: np.ndarray
-    """Lanes that the scanner looks at at once."""
+    """Lanes that each way of the scanner behind the layer looks at at once."""
     base: np.ndarray
     """Where the layer's neurons start among those of all."""
     latency: np.ndarray
@@ -50,40 +53,41 @@ class _Plan(NamedTuple):
 
 
 class _Times(NamedTuple):
-    """The cycles in which something happened last; arrays have an entry for each layer."""
+    """The cycles in which something happened last; arrays have an entry for each layer and way."""
 
     accepted: np.ndarray
-    """The layer accepted a token."""
+    """The layer accepted a token from this way."""
     picked: np.ndarray
-    """Its scanner moved a chunk, or the end of a step, from ``pick`` to ``chunk``."""
+    """The way of the scanner behind it moved a chunk, or the end of a step, from ``pick`` to
+    ``chunk``."""
     sent: np.ndarray
-    """Its scanner moved a token from ``chunk`` to its output."""
+    """It moved a token from ``chunk`` to its output."""
     queued: np.ndarray
-    """No cycle: number of groups that entered the scanner's queue."""
+    """No cycle: number of groups that entered its queue."""
     entered: np.ndarray
-    """(layers, depth) when the latest groups entered, in a ring."""
+    """(layers, ways, depth) when the latest groups entered, in a ring."""
     read: np.ndarray
-    """(layers, depth) when they left."""
+    """(layers, ways, depth) when they left."""
 
 
 class _Spikes(NamedTuple):
     """Who spikes when: a linked list for each step, in ascending order."""
 
     head: np.ndarray
-    """(layers, steps) the first to spike, or −1."""
+    """(layers, ways, steps) the first to spike, or −1."""
     link: np.ndarray
-    """The next to spike in the same step, or −1."""
+    """The next of the same way to spike in the same step, or −1."""
 
 
 @jit
-def _sort(spikes: _Spikes, layer: int, base: int, when: np.ndarray) -> None:
+def _sort(spikes: _Spikes, layer: int, base: int, ways: int, when: np.ndarray) -> None:
     """Enter a layer's spike steps."""
     spikes.head[layer] = -1
     for index in range(len(when) - 1, -1, -1):
         step = when[index]
         if step >= 0:
-            spikes.link[base + index] = spikes.head[layer, step]
-            spikes.head[layer, step] = index
+            spikes.link[base + index] = spikes.head[layer, index % ways, step]
+            spikes.head[layer, index % ways, step] = index
 
 
 @jit
@@ -104,6 +108,19 @@ def _room(entered: np.ndarray, read: np.ndarray, count: int, limit: int, cycle: 
 
 
 @jit
+def _all_room(times: _Times, layer: int, ways: int, limit: int, cycle: int) -> int:
+    """Return the first cycle from ``cycle`` on in which every queue has room."""
+    way = 0
+    while way < ways:
+        entered, read = times.entered[layer, way], times.read[layer, way]
+        found = _room(entered, read, times.queued[layer, way], limit, cycle)
+        # One that had room before may have none later.
+        way = way + 1 if found == cycle else 0
+        cycle = found
+    return cycle
+
+
+@jit
 def _step(plan: _Plan, times: _Times, spikes: _Spikes, step: int, visible: int) -> int:
     """Run the ``STEP`` token of ``step``, visible from cycle ``visible`` on, through all layers.
 
@@ -112,43 +129,49 @@ def _step(plan: _Plan, times: _Times, spikes: _Spikes, step: int, visible: int) 
     layers = len(plan.groups)
     for layer in range(layers - 1):
         after = layer + 1
-        lanes, chunk = plan.lanes[layer], plan.chunk[layer]
-        entered, read = times.entered[layer], times.read[layer]
-        count = times.queued[layer]
-        picked, sent = times.picked[layer], times.sent[layer]
-        accepted = times.accepted[after]
-        issued = max(visible, times.accepted[layer] + 1) - 1
-        neuron = spikes.head[layer, step]
+        lanes, ways = plan.lanes[layer], plan.ways[after]
+        limit = _QUEUE_DEPTH - plan.latency[layer]
+        neurons = spikes.head[layer, :ways, step].copy()
+        issued = max(visible, times.accepted[layer].max() + 1) - 1
+        closed = 0
         for group in range(plan.groups[layer]):
-            issued = _room(entered, read, count, _QUEUE_DEPTH - plan.latency[layer], issued + 1)
+            issued = _all_room(times, layer, ways, limit, issued + 1)
             end = (group + 1) * lanes
             closes = group == plan.groups[layer] - 1
-            if not closes and not 0 <= neuron < end:
-                continue
-            fired = issued + plan.latency[layer]
-            ready = fired + _QUEUE_LATENCY
-            if count > 0:
-                ready = max(ready, read[(count - 1) % _QUEUE_DEPTH] + 1)
-            while 0 <= neuron < end:
-                chunk_end = min(neuron - (neuron - group * lanes) % chunk + chunk, end)
-                picked = max(ready, picked + 1, sent)
-                while 0 <= neuron < chunk_end:
+            for way in range(ways):
+                neuron = neurons[way]
+                if not closes and not 0 <= neuron < end:
+                    continue
+                count = times.queued[layer, way]
+                fired = issued + plan.latency[layer]
+                ready = fired + _QUEUE_LATENCY
+                if count > 0:
+                    ready = max(ready, times.read[layer, way, (count - 1) % _QUEUE_DEPTH] + 1)
+                picked, sent = times.picked[layer, way], times.sent[layer, way]
+                accepted = times.accepted[after, way]
+                while 0 <= neuron < end:
+                    chunk = (neuron - group * lanes) // ways // plan.chunk[layer]
+                    chunk_end = min(group * lanes + (chunk + 1) * plan.chunk[layer] * ways, end)
+                    picked = max(ready, picked + 1, sent)
+                    while 0 <= neuron < chunk_end:
+                        sent = max(picked + 1, sent + 1, accepted)
+                        accepted = max(sent, accepted) + plan.groups[after]
+                        neuron = spikes.link[plan.base[layer] + neuron]
+                if closes:
+                    picked = max(ready, picked + 1, sent)
                     sent = max(picked + 1, sent + 1, accepted)
-                    accepted = max(sent, accepted) + plan.groups[after]
-                    neuron = spikes.link[plan.base[layer] + neuron]
-            if closes:
-                picked = max(ready, picked + 1, sent)
-                sent = max(picked + 1, sent + 1, accepted)
-            entered[count % _QUEUE_DEPTH] = fired
-            read[count % _QUEUE_DEPTH] = picked
-            count += 1
-        times.queued[layer] = count
-        times.picked[layer], times.sent[layer] = picked, sent
-        times.accepted[layer], times.accepted[after] = issued, accepted
-        visible = sent + 1
+                    closed = max(closed, sent)
+                neurons[way] = neuron
+                times.accepted[after, way] = accepted
+                times.picked[layer, way], times.sent[layer, way] = picked, sent
+                times.entered[layer, way, count % _QUEUE_DEPTH] = fired
+                times.read[layer, way, count % _QUEUE_DEPTH] = picked
+                times.queued[layer, way] = count + 1
+        times.accepted[layer] = issued
+        visible = closed + 1
     last = layers - 1
-    times.accepted[last] = max(visible - 1, times.accepted[last]) + plan.groups[last]
-    return times.accepted[last] + plan.latency[last]
+    times.accepted[last] = max(visible - 1, times.accepted[last].max()) + plan.groups[last]
+    return times.accepted[last, 0] + plan.latency[last]
 
 
 @jit
@@ -162,21 +185,23 @@ def _predict(
     """Write the cycle in which the last group of the decision step fires, for each sample."""
     layers, steps = len(plan.groups), plan.steps
     inputs = samples.shape[1]
+    shape = (layers, plan.ways.max())
     times = _Times(
-        np.empty(layers, np.int64),
-        np.empty(layers, np.int64),
-        np.empty(layers, np.int64),
-        np.empty(layers, np.int64),
-        np.empty((layers, _QUEUE_DEPTH), np.int64),
-        np.empty((layers, _QUEUE_DEPTH), np.int64),
+        np.empty(shape, np.int64),
+        np.empty(shape, np.int64),
+        np.empty(shape, np.int64),
+        np.empty(shape, np.int64),
+        np.empty((*shape, _QUEUE_DEPTH), np.int64),
+        np.empty((*shape, _QUEUE_DEPTH), np.int64),
     )
-    of_inputs = _Spikes(np.empty((1, steps), np.int32), np.empty(inputs, np.int32))
-    of_neurons = _Spikes(np.empty((layers, steps), np.int32), np.empty(spikes.shape[1], np.int32))
+    of_inputs = _Spikes(np.empty((1, 1, steps), np.int32), np.empty(inputs, np.int32))
+    of_neurons = _Spikes(np.empty((*shape, steps), np.int32), np.empty(spikes.shape[1], np.int32))
     for b in range(len(samples)):
-        _sort(of_inputs, 0, 0, samples[b])
+        _sort(of_inputs, 0, 0, 1, samples[b])
         for layer in range(layers - 1):
             base = plan.base[layer]
-            _sort(of_neurons, layer, base, spikes[b, base : plan.base[layer + 1]])
+            when = spikes[b, base : plan.base[layer + 1]]
+            _sort(of_neurons, layer, base, plan.ways[layer + 1], when)
         times.accepted[:] = _LONG_AGO
         times.picked[:] = _LONG_AGO
         times.sent[:] = _LONG_AGO
@@ -187,18 +212,18 @@ def _predict(
         closed = 0  # steps whose STEP token was sent
         for step in range(steps + 1):
             ends = step == steps
-            event = 0 if ends else of_inputs.head[0, step]
+            event = 0 if ends else of_inputs.head[0, 0, step]
             while event >= 0 and closed <= decision[b]:
                 accepted = max(accepted + 1, mapped)
                 mapped = max(accepted + 1, done)
                 done = mapped + 1
                 if ends or plan.has_row[event]:
                     while closed < step and closed <= decision[b]:
-                        sent = max(mapped + 1, sent + 1, times.accepted[0])
+                        sent = max(mapped + 1, sent + 1, times.accepted[0, 0])
                         fired = _step(plan, times, of_neurons, closed, sent + 1)
                         closed += 1
-                    sent = max(mapped + 1, sent + 1, times.accepted[0])
-                    times.accepted[0] = max(sent, times.accepted[0]) + plan.groups[0]
+                    sent = max(mapped + 1, sent + 1, times.accepted[0, 0])
+                    times.accepted[0] = max(sent, times.accepted[0, 0]) + plan.groups[0]
                     done = sent
                 event = -1 if ends else of_inputs.link[event]
         cycles[b] = fired
@@ -250,12 +275,21 @@ def predict(
             f"{len(config.layers)}"
         )
     lanes = [layer.lanes for layer in config.layers]
+    ways = [layer.ways for layer in config.layers]
     plan = _Plan(
         groups=np.array([layer.groups for layer in config.layers]),
         lanes=np.array(lanes),
-        chunk=np.array([_chunk_lanes(count) for count in lanes]),
+        ways=np.array(ways),
+        chunk=np.array(
+            [
+                _chunk_lanes(-(-count // after))
+                for count, after in zip(lanes, [*ways[1:], 1], strict=True)
+            ]
+        ),
         base=np.cumsum([0, *shape[1:-1]]),
-        latency=np.array([layer.fetch_cycles + _LAYER_LATENCY for layer in config.layers]),
+        latency=np.array(
+            [layer.fetch_cycles + _LAYER_LATENCY + (layer.ways > 1) for layer in config.layers]
+        ),
         steps=network.steps,
         has_row=row_numbers(network.layers[0].weights) >= 0,
     )

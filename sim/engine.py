@@ -183,7 +183,7 @@ class _Log(ctypes.Structure):
 
 def _core_header(config: Config) -> str:
     """What ``core.cpp`` has to know about a configuration."""
-    from ..hdl.memory_window import FETCH_CYCLES
+    from ..hdl.memory_window import FETCH_CYCLES, SHIFT_CYCLES
 
     layers = config.layers
     last = len(layers) - 1
@@ -197,6 +197,7 @@ def _core_header(config: Config) -> str:
         f"constexpr unsigned LAYERS = {len(layers)}, TOTAL = {bases[-1]};",
         f"constexpr unsigned OUTPUTS = {config.outputs}, STEPS = {config.max_steps};",
         f"constexpr unsigned FETCH_CYCLES = {FETCH_CYCLES};",
+        f"constexpr unsigned SHIFT_CYCLES = {SHIFT_CYCLES};",
         table("NEURONS", [layer.neurons for layer in layers]),
         table("LANES", [layer.lanes for layer in layers]),
         table("BASE", bases[:-1]),

@@ -7,7 +7,7 @@ steps or in the last one.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -96,6 +96,14 @@ def random_config(rng: np.random.Generator) -> Config:
                 neuron="sum" if index == 0 and len(shape) > 2 and rng.random() < 0.3 else "current",
                 fetch_cycles=int(rng.integers(1, 5)),
             )
+        )
+    if len(layers) > 1 and rng.random() < 0.3:
+        ways = int(rng.choice([2, 4, 8]))
+        layers[-1] = replace(layers[-1], lanes=layers[-1].neurons, ways=ways)
+        # Neurons have to lie in the same way in every group.
+        *_, before, _ = layers
+        layers[-2] = replace(
+            before, lanes=before.lanes // ways * ways if before.lanes >= ways else before.neurons
         )
     return Config(layers, max_steps=int(rng.integers(1, _LONGEST_RUN + 1)))
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -116,3 +117,33 @@ def test_for_network_is_the_smallest_that_fits() -> None:
         )
     with pytest.raises(DataError, match="3 lane counts"):
         Config.for_network(network, lanes=[1, 2, 3])
+
+
+def test_ways_suit_the_layers_around_them():
+    before, last = LayerConfig(8, 12, 6), LayerConfig(12, 4, 4, ways=2)
+    assert Config([before, last]).layers[1].ways == 2
+    for layers, message in (
+        ([before, replace(last, lanes=2)], "only the last layer can"),
+        ([before, last, LayerConfig(4, 2, 2)], "only the last layer can"),
+        ([replace(before, lanes=5), last], "the 5 lanes of layer 0 are no multiple"),
+        ([replace(last, inputs=12)], "inputs come one at a time"),
+    ):
+        with pytest.raises(DataError, match=message):
+            Config(layers)
+    with pytest.raises(DataError, match="ways of a layer is 3, but it must be a power of two"):
+        LayerConfig(12, 4, 4, ways=3)
+
+
+def test_sum_neurons_only_in_a_first_layer():
+    first, last = LayerConfig(8, 12, 6, neuron="sum"), LayerConfig(12, 4, 4)
+    config = Config([first, last], max_steps=9)
+    assert [region.name for region in config.regions][-1] == "crossings"
+    assert config.region("crossings").words == 9
+    for layers in ([first], [replace(first, neuron="current"), replace(last, neuron="sum")]):
+        with pytest.raises(DataError, match="only a first layer"):
+            Config(layers)
+    with pytest.raises(DataError, match="the neuron of a layer is 'leaky'"):
+        replace(first, neuron="leaky")
+    config.check_samples(np.array([[0, -1, 0]]))
+    with pytest.raises(DataError, match="sample 0: input 2 spikes in step 4, but"):
+        config.check_samples(np.array([[0, -1, 4]]))

@@ -11,7 +11,7 @@ from firstspike.firmware.config import Region
 from firstspike.firmware.formats import NEVER
 from firstspike.firmware.image import Image
 from firstspike.hdl.core import Core
-from firstspike.hdl.memory_window import FETCH_CYCLES
+from firstspike.hdl.memory_window import FETCH_CYCLES, SHIFT_CYCLES
 
 __all__ = ["events", "fetch", "load", "set_registers", "simulate", "store", "strobe"]
 
@@ -54,6 +54,7 @@ async def fetch(ctx: SimulatorContext, port: Any, region: Region, word: int) -> 
     for _ in range(region.lanes):
         contents.append(ctx.get(port.byte_out))
         await strobe(ctx, port.shift)
+        await ctx.tick().repeat(SHIFT_CYCLES - 1)
     return bytes(contents)
 
 

@@ -25,7 +25,7 @@ from firstspike.firmware.registers import register_map, register_values
 from firstspike.hdl.cobs import packet_byte
 from firstspike.hdl.commands import CommandProcessor
 from firstspike.hdl.framing import frame_item
-from firstspike.hdl.memory_window import FETCH_CYCLES, MemoryPort
+from firstspike.hdl.memory_window import FETCH_CYCLES, SHIFT_CYCLES, MemoryPort
 from firstspike.hdl.registers import RegisterFile
 from firstspike.hdl.token import event_layout, result_layout
 from streams import receive, receive_while, run, send
@@ -213,6 +213,7 @@ class Core:
         pending = b""
         ports = (port.region, port.word, port.shift, port.byte, port.store, port.fetch)
         held = None
+        blind = 0
         while not self.done:
             *_, region, word, shift, byte, store, fetch = await ctx.tick().sample(*ports)
             if shift or store or fetch:
@@ -233,7 +234,8 @@ class Core:
                     self.memories[region][word] = bytes(window)
                 else:
                     pending = self.memories[region][word]
-            ctx.set(port.byte_out, window[0] if window and not pending else 0xEE)
+            blind = SHIFT_CYCLES - 1 if shift else max(blind - 1, 0)
+            ctx.set(port.byte_out, window[0] if window and not pending and not blind else 0xEE)
 
 
 def converse(requests: list[Request], seed: int, cycles: int = 60_000) -> None:

@@ -35,6 +35,26 @@ def expected_tokens(groups):
             yield TokenKind.STEP, group["last"], group["rows"]
 
 
+async def offer(ctx, dut, groups, rng):
+    """Put groups into the scanner as a layer does it."""
+    rooms = [1] * IN_FLIGHT
+    for group in groups:
+        # What was issued while there was room comes later.
+        while True:
+            rooms.append(ctx.get(dut.room))
+            if rooms.pop(0) and rng.random() < 0.9:
+                break
+            ctx.set(dut.i.valid, 0)
+            await ctx.tick()
+        ctx.set(dut.i.valid, 1)
+        ctx.set(dut.i.spikes, sum(1 << lane for lane in group["spikes"]))
+        ctx.set(dut.i.closes, group["closes"])
+        ctx.set(dut.i.last, group["last"])
+        ctx.set(dut.i.rows, group["rows"])
+        await ctx.tick()
+    ctx.set(dut.i.valid, 0)
+
+
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("busy", [0, 0.2, 0.8])
 def test_tokens(shape, busy):
@@ -46,22 +66,7 @@ def test_tokens(shape, busy):
     expected = list(expected_tokens(groups))
 
     async def produce(ctx):
-        rooms = [1] * IN_FLIGHT
-        for group in groups:
-            # As a layer does it: what was issued while there was room comes later.
-            while True:
-                rooms.append(ctx.get(dut.room))
-                if rooms.pop(0) and rng.random() < 0.9:
-                    break
-                ctx.set(dut.i.valid, 0)
-                await ctx.tick()
-            ctx.set(dut.i.valid, 1)
-            ctx.set(dut.i.spikes, sum(1 << lane for lane in group["spikes"]))
-            ctx.set(dut.i.closes, group["closes"])
-            ctx.set(dut.i.last, group["last"])
-            ctx.set(dut.i.rows, group["rows"])
-            await ctx.tick()
-        ctx.set(dut.i.valid, 0)
+        await offer(ctx, dut, groups, rng)
 
     async def consume(ctx):
         while expected:
@@ -75,6 +80,48 @@ def test_tokens(shape, busy):
                     assert [token.index] == rest
                 else:
                     assert [token.last, list(token.rows)] == rest
+
+    simulate(dut, produce, consume, cycles=60_000)
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (40, 8), (70, 70), (64, 16)], ids=str)
+@pytest.mark.parametrize("ways", [2, 4, 8])
+@pytest.mark.parametrize("busy", [0, 0.8])
+def test_several_ways_send_the_same_spikes(shape, ways, busy):
+    neurons, lanes = shape
+    layers = [LayerConfig(8, neurons, lanes), LayerConfig(neurons, 2, 2, ways=ways)]
+    config = Config(layers, max_steps=64)
+    dut = Scanner(config, 0, in_flight=IN_FLIGHT)
+    rng = random.Random(f"{shape} {ways} {busy}")
+    groups = list(groups_of(rng, neurons, lanes, 20))
+    steps = []
+    spikes: list[int] = []
+    for kind, *rest in expected_tokens(groups):
+        spikes.extend(rest if kind == TokenKind.SPIKE else [])
+        if kind == TokenKind.STEP:
+            steps.append((spikes, rest))
+            spikes = []
+
+    async def produce(ctx):
+        await offer(ctx, dut, groups, rng)
+
+    async def consume(ctx):
+        found = []
+        while steps:
+            ready = rng.random() >= busy
+            ctx.set(dut.o.ready, ready)
+            _, _, valid, token = await ctx.tick().sample(dut.o.valid, dut.o.payload)
+            if not (ready and valid):
+                continue
+            if token.kind == TokenKind.SPIKE:
+                assert token.spikes
+                mine = [way for way in range(ways) if token.spikes >> way & 1]
+                found += [token.index[way] * ways + way for way in mine]
+            else:
+                expected, rest = steps.pop(0)
+                assert sorted(found) == expected
+                assert [token.last, list(token.rows)] == rest
+                found = []
 
     simulate(dut, produce, consume, cycles=60_000)
 
