@@ -293,6 +293,7 @@ class Config:
         *,
         buffer_bytes: int | None = None,
         neuron: str = "current",
+        ways: int = 1,
     ) -> Self:
         """The smallest accelerator that holds ``network``.
 
@@ -305,6 +306,8 @@ class Config:
             Default: 4096, or as much as the longest frame needs.
         neuron : str
             Of layer 0, one of :data:`NEURONS`.
+        ways : int
+            Of the last layer.
         """
         counts = [lanes] * len(network.layers) if isinstance(lanes, int) else list(lanes)
         if len(counts) != len(network.layers):
@@ -330,6 +333,7 @@ class Config:
                     membrane_bits=layer.membrane_bits,
                     rows=max(used, 1),
                     neuron=kind,
+                    ways=ways if layer is network.layers[-1] else 1,
                 )
             )
         if buffer_bytes is None:

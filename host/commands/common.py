@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..device import Result
-from ..firmware.config import Config
+from ..firmware.config import NEURONS, Config
 from ..firmware.errors import DataError, Mismatch, ModelFileError
 from ..firmware.formats import NEVER
 from ..firmware.image import Image
@@ -109,6 +109,20 @@ def add_config(parser: argparse.ArgumentParser) -> None:
         help="the configuration in a JSON file or an image, instead of the smallest that holds "
         "the network",
     )
+    parser.add_argument(
+        "--neuron",
+        choices=NEURONS,
+        default="current",
+        help="neurons of the first layer: for any samples, or smaller ones for spikes in step 0 "
+        "alone (default: current)",
+    )
+    parser.add_argument(
+        "--ways",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="spikes a cycle into the last layer, a power of two (default: 1)",
+    )
 
 
 def add_baud(parser: argparse.ArgumentParser) -> None:
@@ -179,8 +193,8 @@ def load_config(options: argparse.Namespace, network: Network | None) -> Config:
         return _read_config(Path(options.config))
     if network is None:
         raise DataError("there is nothing to build for; give a network or --config")
-    lanes = options.lanes
-    return Config.for_network(network, lanes[0] if len(lanes) == 1 else lanes)
+    lanes = options.lanes[0] if len(options.lanes) == 1 else options.lanes
+    return Config.for_network(network, lanes, neuron=options.neuron, ways=options.ways)
 
 
 def _read_config(path: Path) -> Config:
@@ -287,8 +301,17 @@ def widen(samples: np.ndarray, inputs: int) -> np.ndarray:
     return np.pad(samples, ((0, 0), (0, inputs - samples.shape[1])), constant_values=NEVER)
 
 
-def compare(network: Network, samples: np.ndarray, result: Result) -> None:
-    """Compare what a device said with the golden model.
+def compare(network: Network, samples: np.ndarray, result: Result, config: Config) -> None:
+    """Compare what a device said with the golden model and the cycle model.
+
+    Parameters
+    ----------
+    network : Network
+    samples : (batch, inputs) integers
+        Spike steps.
+    result : Result
+    config : Config
+        What the device is built for.
 
     Raises
     ------
@@ -296,6 +319,7 @@ def compare(network: Network, samples: np.ndarray, result: Result) -> None:
         At the first sample in which they differ.
     """
     from ..sim import fast
+    from ..sim.cycles import predict
 
     expected = fast.infer(network, samples)
     for name in ("label", "step", "fired", "rows"):
@@ -307,3 +331,10 @@ def compare(network: Network, samples: np.ndarray, result: Result) -> None:
                 f"sample {sample}: the golden model has {name} {ours[sample]}, the device "
                 f"{theirs[sample]}; run `firstspike verify` on the network to see where they part"
             )
+    cycles = predict(config, network, samples, expected)
+    if (cycles != result.cycles).any():
+        sample = int((cycles != result.cycles).argmax())
+        raise Mismatch(
+            f"sample {sample}: the cycle model predicts {cycles[sample]} cycles, the device took "
+            f"{result.cycles[sample]}; rebuild it with this release"
+        )
