@@ -123,6 +123,9 @@ class Family(Protocol):
         """Make the weight memory of a region, as
         :class:`~firstspike.hdl.weight_memory.WeightMemory` does."""
 
+    def fetch_cycles(self, region: Region) -> int:
+        """Cycles in which that memory reads a word."""
+
     def memory_plan(self, config: Config) -> list[PlannedMemory]:
         """Every memory of the design."""
 
@@ -144,9 +147,9 @@ class Family(Protocol):
     def commands(self, board: "Board", *, constraint_hz: int, seed: int) -> list[Step]:
         """The steps from the files that ``platform.prepare`` gives to a bitstream.
 
-        The design is called ``top``: the first step reads ``top.il``, writes ``top.json``, and the
-        second writes nextpnr's report to ``report.json``. No steps mean that the vendor's tools have
-        to do all that; the build is then a folder with files for them.
+        The design is called ``top``: the first step reads ``top.il`` and writes ``top.json``, the
+        second writes nextpnr's report to ``report.json``. No steps mean that the vendor's tools
+        have to do all that; the build is then a folder with files for them.
         """
 
 
