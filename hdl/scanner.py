@@ -58,8 +58,8 @@ class Scanner(wiring.Component):
     Throughput: a token a cycle. A group without spikes that closes no step costs nothing.
     """
 
-    #: Queue (2), ``pick`` and ``chunk``.
-    latency = 4
+    #: ``enter``, queue (2), ``pick`` and ``chunk``.
+    latency = 5
 
     def __init__(self, config: Config, layer: int, *, in_flight: int, depth: int = 16) -> None:
         self.config = config
@@ -162,6 +162,7 @@ class _Way(wiring.Component):
         enter_base = Signal(index)
         with m.If(self.valid):
             m.d.sync += enter_base.eq(Mux(self.closes, 0, enter_base + self.lanes))
+        enter_valid = Signal()
         enter = Signal(
             data.StructLayout(
                 {
@@ -172,19 +173,24 @@ class _Way(wiring.Component):
                     "last": 1,
                     "rows": tally,
                 }
-            )
+            ),
+            reset_less=True,
         )
         m.submodules.queue = queue = SyncFIFOBuffered(width=len(enter.as_value()), depth=self.depth)
-        m.d.comb += [
+        m.d.sync += [
+            enter_valid.eq(self.valid),
             enter.spikes.eq(self.spikes),
             enter.chunks.eq(Cat(self.spikes[n * width :][:width].any() for n in range(chunks))),
             enter.base.eq(enter_base),
             enter.closes.eq(self.closes),
             enter.last.eq(self.last),
             enter.rows.eq(self.rows),
+        ]
+        m.d.comb += [
             queue.w_data.eq(enter),
-            queue.w_en.eq(self.valid & (self.closes | enter.chunks.any())),
-            self.room.eq(queue.level < self.depth - self.in_flight),
+            queue.w_en.eq(enter_valid & (enter.closes | enter.chunks.any())),
+            # One more may be in `enter`.
+            self.room.eq(queue.level < self.depth - self.in_flight - 1),
         ]
 
         # pick

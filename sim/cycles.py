@@ -25,7 +25,7 @@ __all__ = ["predict"]
 _LAYER_LATENCY = 2
 #: Groups that a scanner's queue holds.
 _QUEUE_DEPTH = 16
-#: Cycles from a group's spikes to the head of an empty queue.
+#: Cycles from the end of an empty queue to its head. A group gets there a cycle after its spikes.
 _QUEUE_LATENCY = 2
 #: Cycles from the last group to the result, besides one for each round of the tournament.
 _DECISION_LATENCY = 2
@@ -130,7 +130,7 @@ def _step(plan: _Plan, times: _Times, spikes: _Spikes, step: int, visible: int) 
     for layer in range(layers - 1):
         after = layer + 1
         lanes, ways = plan.lanes[layer], plan.ways[after]
-        limit = _QUEUE_DEPTH - plan.latency[layer]
+        limit = _QUEUE_DEPTH - plan.latency[layer] - 1
         neurons = spikes.head[layer, :ways, step].copy()
         issued = max(visible, times.accepted[layer].max() + 1) - 1
         closed = 0
@@ -143,8 +143,8 @@ def _step(plan: _Plan, times: _Times, spikes: _Spikes, step: int, visible: int) 
                 if not closes and not 0 <= neuron < end:
                     continue
                 count = times.queued[layer, way]
-                fired = issued + plan.latency[layer]
-                ready = fired + _QUEUE_LATENCY
+                entered = issued + plan.latency[layer] + 1
+                ready = entered + _QUEUE_LATENCY
                 if count > 0:
                     ready = max(ready, times.read[layer, way, (count - 1) % _QUEUE_DEPTH] + 1)
                 picked, sent = times.picked[layer, way], times.sent[layer, way]
@@ -164,7 +164,7 @@ def _step(plan: _Plan, times: _Times, spikes: _Spikes, step: int, visible: int) 
                 neurons[way] = neuron
                 times.accepted[after, way] = accepted
                 times.picked[layer, way], times.sent[layer, way] = picked, sent
-                times.entered[layer, way, count % _QUEUE_DEPTH] = fired
+                times.entered[layer, way, count % _QUEUE_DEPTH] = entered
                 times.read[layer, way, count % _QUEUE_DEPTH] = picked
                 times.queued[layer, way] = count + 1
         times.accepted[layer] = issued

@@ -15,7 +15,7 @@ from firstspike.sim.engine import CoreSimulation
 
 #: From the first event to the first token, from there to its spikes, through a scanner, and from
 #: the last spikes to the result, besides a cycle for each round of the tournament.
-SEQUENCER, LAYER, SCANNER, DECISION = 3, 4, 4, 2
+SEQUENCER, LAYER, SCANNER, DECISION = 3, 4, 5, 2
 
 
 def silent(shape, steps, used=True):
