@@ -12,9 +12,8 @@ import sys
 
 from firstspike import boards, data, encode
 from firstspike.boards.budget import RECORDS, Budget, budgets
-from firstspike.boards.build import build
+from firstspike.boards.build import build, configure
 from firstspike.build_report import BuildReport
-from firstspike.firmware.config import Config
 from firstspike.firmware.errors import FirstspikeError
 from firstspike.shipped import load_network
 
@@ -25,7 +24,7 @@ def measure(budget: Budget) -> BuildReport:
     network = load_network(budget.network)
     built = build(
         board,
-        Config.for_network(network, budget.lanes, buffer_bytes=board.buffer_bytes),
+        configure(board, network, budget.lanes),
         clock_hz=budget.clock_hz,
         constraint_hz=budget.constraint_hz,
         seed=budget.seed,

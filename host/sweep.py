@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from .document import Document, html_figure, html_list, html_page, html_table, text_table
-from .firmware.config import Config
 from .firmware.errors import BuildError, CapacityError, DataError, FirstspikeError, ModelFileError
 from .shipped import load_network, names
 
@@ -257,13 +256,13 @@ def measure(settings: Settings, point: Point) -> Outcome:
     """
     from . import data, encode
     from .boards import load
-    from .boards.build import build
+    from .boards.build import build, configure
     from .build_report import BuildReport
 
     board = load(settings.board)
     network = load_network(point.network)
     lanes = [point.lanes] + [board.later_lanes] * (len(network.layers) - 1)
-    config = Config.for_network(network, lanes, buffer_bytes=board.buffer_bytes)
+    config = configure(board, network, lanes)
     try:
         built = build(
             board,
@@ -273,6 +272,8 @@ def measure(settings: Settings, point: Point) -> Outcome:
             allow_timing_miss=True,
         )
     except (BuildError, CapacityError) as error:
+        if isinstance(error.__cause__, OSError | ImportError):
+            raise
         return Outcome(point, error=str(error))
     dataset = data.load(network.meta["dataset"], progress=False)
     samples = encode.from_meta(network.meta["encoding"]).encode(dataset.x_test)

@@ -78,6 +78,11 @@ def run(options: argparse.Namespace) -> None:
     # Before anything else, so that a tool that is missing does not pass for a point that fails.
     steps = board.family.commands(board, constraint_hz=constraint, seed=options.seed)
     find_all(step.tool for step in steps)
+    if not steps:
+        raise BuildError(
+            f"a sweep was asked for on {options.board}, but the vendor's tools finish its builds; "
+            "choose another board"
+        )
     networks = {bits: variant(options.network, bits) for bits in options.bits}
     folder = Path(options.output)
     sweep = run_sweep(
