@@ -3,6 +3,7 @@
 A board's file is named after it, with ``_`` for ``-``, and defines ``BOARD``.
 """
 
+import difflib
 import importlib
 
 from ..firmware.errors import BuildError
@@ -13,6 +14,10 @@ __all__ = ["Board", "Family", "PlannedMemory", "Resources", "Step", "load", "nam
 _NAMES = (
     "ulx3s-85f",
     "ulx3s-25f",
+    "icebreaker",
+    "icesugar",
+    "tang-primer-20k",
+    "arty-a7-100t",
 )
 
 
@@ -30,7 +35,9 @@ def load(name: str) -> Board:
         If there is none; the message names those that there are.
     """
     if name not in _NAMES:
-        raise BuildError(f"there is no board {name} (there are {', '.join(_NAMES)})")
+        near = difflib.get_close_matches(name, _NAMES, 1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_NAMES)}"
+        raise BuildError(f"there is no board {name} ({hint})")
     module = importlib.import_module(f".{name.replace('-', '_')}", __name__)
     board: Board = module.BOARD
     return board

@@ -152,7 +152,12 @@ class Build:
 
 
 def configure(
-    board: Board, network: Network, lanes: Sequence[int] | None = None, *, neuron: str = "auto"
+    board: Board,
+    network: Network,
+    lanes: Sequence[int] | None = None,
+    *,
+    neuron: str = "auto",
+    ways: int = 1,
 ) -> Config:
     """The configuration that ``board`` is to be built with for ``network``.
 
@@ -166,6 +171,8 @@ def configure(
         For all layers or for each. Default: the board's.
     neuron : str
         One of :data:`NEURONS`.
+    ways : int
+        Spikes a cycle into the last layer.
     """
     if lanes is None:
         lanes = [board.lanes, *[board.later_lanes] * (len(network.layers) - 1)]
@@ -174,7 +181,7 @@ def configure(
     if neuron == "auto":
         in_step_0 = network.meta.get("encoding", {}).get("kind") == "binary"
         neuron = "sum" if in_step_0 and len(network.layers) > 1 else "current"
-    config = Config.for_network(network, lanes, neuron=neuron)
+    config = Config.for_network(network, lanes, neuron=neuron, ways=ways)
     smaller = config.buffer_bytes
     while smaller > 1:
         smaller //= 2
@@ -184,11 +191,11 @@ def configure(
             break
     if board.buffer_bytes is not None:
         config = replace(config, buffer_bytes=max(config.buffer_bytes, board.buffer_bytes))
+    layers = []
     # The regions of the layers come first.
-    layers = [
-        replace(layer, fetch_cycles=board.family.fetch_cycles(region))
-        for layer, region in zip(config.layers, config.regions, strict=False)
-    ]
+    for layer, region in zip(config.layers, config.regions, strict=False):
+        way = replace(region, words=-(-region.words // layer.ways))
+        layers.append(replace(layer, fetch_cycles=board.family.fetch_cycles(way)))
     return replace(config, layers=layers)
 
 

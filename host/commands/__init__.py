@@ -5,11 +5,14 @@ adds its arguments to a parser, and ``run`` does the work or raises.
 """
 
 from . import (
+    boards,
+    build,
     compile,
     demo,
     export,
     info,
     plot,
+    program,
     quantise,
     report,
     run,
@@ -33,6 +36,9 @@ COMMANDS = {
     "run": run,
     "serve": serve,
     "export": export,
+    "boards": boards,
+    "build": build,
+    "program": program,
     "report": report,
     "sweep": sweep,
     "plot": plot,

@@ -1,0 +1,175 @@
+"""Build the bitstream of a board for a network, with tools that pip installs.
+
+The weights are no part of the bitstream: they are loaded over the link, so another network of the
+same shape needs no build. Builds are cached by design and tool versions. There is no bitstream if
+timing is missed.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..shipped import load_network
+from . import common
+
+if TYPE_CHECKING:
+    from ..boards.build import Build
+
+EXAMPLES = (
+    "--board ulx3s-85f --model mnist-784-600-10",
+    "--board ulx3s-25f --model digits-64-32-10 --lanes 16,10 -o digits",
+    "--board icebreaker --model network.npz --clock 24 --seed 7",
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--board", required=True, metavar="NAME", help="see `firstspike boards`")
+    parser.add_argument(
+        "--model",
+        default=common.DEFAULT_NETWORK,
+        metavar="FILE",
+        help="a network by file or name, which the accelerator is built for "
+        f"(default: {common.DEFAULT_NETWORK})",
+    )
+    parser.add_argument(
+        "--lanes",
+        type=common.positives,
+        metavar="N[,N…]",
+        help="weights a cycle, for all layers or for each (default: the board's)",
+    )
+    parser.add_argument(
+        "--neuron",
+        choices=("auto", "current", "sum"),
+        default="auto",
+        help="neurons of the first layer: for any samples, or smaller ones for spikes in step 0 "
+        "alone (default: what suits the network)",
+    )
+    parser.add_argument(
+        "--ways",
+        type=common.positive,
+        default=1,
+        metavar="N",
+        help="spikes a cycle into the last layer, a power of two (default: 1)",
+    )
+    parser.add_argument(
+        "--clock", type=_megahertz, metavar="MHZ", help="clock of the core (default: the board's)"
+    )
+    parser.add_argument(
+        "--constraint",
+        type=_megahertz,
+        metavar="MHZ",
+        help="clock that place and route is asked for (default: that of the core)",
+    )
+    parser.add_argument(
+        "--baud", type=common.positive, help="baud rate of the line (default: the board's)"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="seed of place and route (default: 1)")
+    parser.add_argument(
+        "--native", action="store_true", help="take the tools on PATH instead of those from PyPI"
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="FOLDER", help="copy the build here (default: left in the cache)"
+    )
+    common.add_output(parser)
+
+
+def _megahertz(text: str) -> int:
+    """A frequency in MHz, as an argument's type; the value is in Hz."""
+    try:
+        value = round(float(text) * 1e6)
+    except (ValueError, OverflowError):
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no frequency in MHz")
+    return value
+
+
+class _Display:
+    """Shows progress on standard error: a line that changes on a terminal, else one a stage."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._live = sys.stderr.isatty()
+        self._start = time.monotonic()
+        self._stage = ""
+
+    def __call__(self, text: str, share: float | None) -> None:
+        if self._quiet:
+            return
+        stage = text.partition(":")[0]
+        done = "" if share is None else f" ({share:.0%})"
+        line = f"{time.monotonic() - self._start:6.0f} s  {text}{done}"
+        if self._live:
+            end = "\n" if self._stage not in ("", stage) else ""
+            print(f"{end}\r\033[K{line}", end="", file=sys.stderr, flush=True)
+        elif stage != self._stage or "WebAssembly" in text:
+            print(line, file=sys.stderr, flush=True)
+        self._stage = stage
+
+    def close(self) -> None:
+        if self._live and self._stage:
+            print(file=sys.stderr)
+
+
+def run(options: argparse.Namespace) -> None:
+    from .. import boards
+    from ..boards.build import build
+    from ..boards.build import configure as configure_board
+
+    board = boards.load(options.board)
+    network = load_network(options.model)
+    config = configure_board(
+        board, network, options.lanes, neuron=options.neuron, ways=options.ways
+    )
+    display = _Display(options.quiet or options.json)
+    start = time.monotonic()
+    try:
+        made = build(
+            board,
+            config,
+            clock_hz=options.clock,
+            baud=options.baud,
+            seed=options.seed,
+            native=options.native,
+            folder=None if options.output is None else Path(options.output),
+            progress=display,
+            constraint_hz=options.constraint,
+        )
+    finally:
+        display.close()
+    values = made.to_dict() | {"folder": str(made.folder)}
+    common.emit(options, values, _text(made, time.monotonic() - start))
+
+
+def _text(made: "Build", seconds: float) -> str:
+    if made.bitstream is None:
+        return f"project for the vendor's tools: {made.folder}"
+    spent = sum(made.seconds.values())
+    used, available = made.used, made.available
+    took = f"{spent:.0f} s"
+    if seconds < spent / 2:
+        took = f"found in the cache; {took} when it was made"
+    amounts = [
+        f"{count} of {limit} {words} ({count / limit:.0%})"
+        for words, count, limit in (
+            ("LUTs", used.luts, available.luts),
+            ("flip-flops", used.ffs, available.ffs),
+            ("block RAMs", used.block_rams, available.block_rams),
+            ("large RAMs", used.large_rams, available.large_rams),
+        )
+        if limit and count
+    ]
+    return "\n".join(
+        (
+            f"bitstream {made.bitstream}",
+            f"sha256    {made.sha256}",
+            f"build     {made.build_id:08x}, configuration {made.config.digest:016x}",
+            f"clock     {made.clock_hz / 1e6:.2f} MHz; place and route reached "
+            f"{made.fmax_hz / 1e6:.2f} MHz",
+            f"line      {made.baud} baud",
+            f"uses      {', '.join(amounts)}",
+            f"time      {took}",
+        )
+    )
