@@ -298,7 +298,13 @@ class BuildReport(Document):
         """The memories, and what each is made of."""
         rows: _Table = [("", "words", "bits", "kind", "number")]
         rows += [
-            (memory.name, f"{memory.words}", f"{memory.bits}", memory.kind, f"{memory.blocks}")
+            (
+                memory.name,
+                f"{memory.words or '–'}",
+                f"{memory.bits or '–'}",
+                memory.kind,
+                f"{memory.blocks}",
+            )
             for memory in self.build.planned
         ]
         return rows
