@@ -38,6 +38,7 @@ from .transport import (
     Transport,
     is_virtual,
     open_virtual,
+    virtual_config,
 )
 
 __all__ = ["Device", "Result", "open"]
@@ -116,8 +117,9 @@ class Device:
     ----------
     port : str
         ``/dev/ttyUSB1``, a pyserial URL such as ``socket://host:4000``, ``model:`` for the golden
-        model or ``sim:`` for the compiled cycle-accurate simulation. The latter two are built for
-        ``config``, or without it for the first model that is loaded.
+        model, ``sim:`` for the compiled cycle-accurate simulation or ``netlist:BOARD`` for that of
+        what synthesis makes for a board. The latter three are built for ``config``, or without it
+        for the first model that is loaded.
     baud : int, optional
         Baud rate of the line. Default: 1 M on a port, 12 M where the board is virtual.
     config : Config, optional
@@ -207,6 +209,11 @@ class Device:
         return self._image
 
     @property
+    def link(self) -> Link:
+        """The link, for requests that have no method here; raises what :attr:`info` does."""
+        return self._link
+
+    @property
     def statistics(self) -> Statistics:
         """Counts of the link since the port was opened; raises what :attr:`info` does."""
         return self._link.statistics
@@ -242,7 +249,9 @@ class Device:
             If the device holds something else after all, or one of its subclasses if it is lost.
         """
         if self._connection is None:
-            self._connect(model.config if isinstance(model, Image) else Config.for_network(model))
+            self._connect(
+                model.config if isinstance(model, Image) else virtual_config(self._port, model)
+            )
         image = model if isinstance(model, Image) else compile(model, self.config)
         _demand(image.config, self.config, f"{self._port} cannot take this image")
         self._persistently(lambda: self._load(image, progress))
@@ -457,11 +466,7 @@ class Device:
         DataError
             If there is no such region.
         """
-        regions = {region.name: number for number, region in enumerate(self.config.regions)}
-        if name not in regions:
-            raise DataError(f"there is no memory region {name}{suggest(name, regions)}")
-        number = regions[name]
-        region = self.config.regions[number]
+        number, region = self._region(name)
         count = max(1, self.config.buffer_bytes // 4 // region.lanes)
         return b"".join(
             self._link.stream(
@@ -474,6 +479,45 @@ class Device:
                 for word in range(0, region.words, count)
             )
         )
+
+    def write_memory(self, name: str, data: bytes) -> None:
+        """Write a whole memory region by its name; ``load`` no longer vouches for its model.
+
+        Parameters
+        ----------
+        name : str
+        data : bytes
+            As :meth:`read_memory` gives it: words of a byte a lane.
+
+        Raises
+        ------
+        DataError
+            If there is no such region or it has another size.
+        """
+        number, region = self._region(name)
+        if len(data) != region.bytes:
+            raise DataError(
+                f"{len(data)} bytes were to be written to {name}, but it holds {region.bytes}"
+            )
+        self._image = None
+        self.write_register("model", 0)
+        count = max(1, self.config.buffer_bytes // 4 // region.lanes)
+        written = self._link.stream(
+            Request(
+                Op.WRITE_MEMORY,
+                memory_address(number, word),
+                data[word * region.lanes : (word + count) * region.lanes],
+            )
+            for word in range(0, region.words, count)
+        )
+        for _ in written:
+            pass
+
+    def _region(self, name: str) -> tuple[int, Region]:
+        regions = {region.name: number for number, region in enumerate(self.config.regions)}
+        if name not in regions:
+            raise DataError(f"there is no memory region {name}{suggest(name, regions)}")
+        return regions[name], self.config.regions[regions[name]]
 
     def _register(self, name: str) -> tuple[int, Register]:
         table = {known: (address, entry) for known, address, entry in register_map(self.config)}

@@ -13,6 +13,7 @@ from typing import Any
 
 from .firmware.config import Config
 from .firmware.errors import DataError, DeviceLost, PortError
+from .firmware.network import Network
 from .link import Transport
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "SerialTransport",
     "is_virtual",
     "open_virtual",
+    "virtual_config",
 ]
 
 DEFAULT_BAUD = 1_000_000
@@ -35,6 +37,9 @@ VIRTUAL_BAUD = MAX_BAUD
 #: each behind the same link as a board.
 VIRTUAL = ("model:", "sim:")
 
+#: Before the name of a board: the netlist that is synthesised for it, simulated behind the link.
+_NETLIST = "netlist:"
+
 #: Seconds that the other side may leave our bytes where they are.
 _WRITE_TIMEOUT = 10.0
 
@@ -46,16 +51,31 @@ _CHUNK = 1 << 16
 
 def is_virtual(port: str) -> bool:
     """Whether ``port`` names a board that needs no hardware."""
-    return port in VIRTUAL
+    return port in VIRTUAL or port.startswith(_NETLIST)
+
+
+def virtual_config(port: str, network: Network) -> Config:
+    """What the board that ``port`` names is built for, if nothing but the network is given.
+
+    Raises
+    ------
+    BuildError
+        If there is no such board.
+    """
+    if port.startswith(_NETLIST):
+        from .netlist import configure
+
+        return configure(port.removeprefix(_NETLIST), network)
+    return Config.for_network(network)
 
 
 def open_virtual(port: str, config: Config, baud: int = VIRTUAL_BAUD) -> Transport:
-    """Make the board that ``model:`` or ``sim:`` names.
+    """Make the board that ``model:``, ``sim:`` or ``netlist:BOARD`` names.
 
     Parameters
     ----------
     port : str
-        One of :data:`VIRTUAL`.
+        For which :func:`is_virtual` holds.
     config : Config
         What the board is built for.
     baud : int
@@ -68,7 +88,7 @@ def open_virtual(port: str, config: Config, baud: int = VIRTUAL_BAUD) -> Transpo
     DataError
         If the board's clock cannot be divided down to the baud rate.
     """
-    from .sim.virtual_board import Backend, ModelBackend, VirtualBoard
+    from .sim.virtual_board import DEFAULT_CLOCK_HZ, Backend, ModelBackend, VirtualBoard
 
     backend: Backend
     if port == "model:":
@@ -76,7 +96,12 @@ def open_virtual(port: str, config: Config, baud: int = VIRTUAL_BAUD) -> Transpo
     else:
         from .sim.engine import AcceleratorSimulation
 
-        backend = AcceleratorSimulation(config)
+        netlist = None
+        if port.startswith(_NETLIST):
+            from .netlist import synthesise
+
+            netlist = synthesise(port.removeprefix(_NETLIST), config, DEFAULT_CLOCK_HZ)
+        backend = AcceleratorSimulation(config, netlist=netlist)
     return VirtualBoard(backend, baud=baud)
 
 

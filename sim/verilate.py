@@ -216,12 +216,21 @@ def _cached(parts: Sequence[str], make: Callable[[Path], None]) -> Path:
     return entry
 
 
-def _compile(compiler: str, sources: Sequence[Path], include: Path, folder: Path) -> list[Path]:
-    """Compile ``sources`` on every core, to objects in ``folder``."""
+def _compile(
+    compiler: str,
+    sources: Sequence[Path],
+    include: Path,
+    folder: Path,
+    levels: tuple[str, str] = ("-O3", "-O1"),
+) -> list[Path]:
+    """Compile ``sources`` on every core, to objects in ``folder``.
+
+    ``levels`` are those of optimisation, for what runs often and what runs once.
+    """
 
     def compile_one(source: Path) -> Path:
         made = folder / f"{source.stem}.o"
-        level = "-O1" if source.stem.endswith(_SLOW) else "-O3"
+        level = levels[source.stem.endswith(_SLOW)]
         folders = (f"-I{folder}", f"-I{include}", f"-I{include}/vltstd")
         _run(
             [compiler, *_COMPILER_OPTIONS, level, *folders, "-c", source, "-o", made],
@@ -245,6 +254,7 @@ def build(
     *,
     header: str = "",
     identity: str | None = None,
+    netlist: str | None = None,
     waveforms: bool = False,
 ) -> Path:
     """Compile a component and the C++ that drives it.
@@ -260,6 +270,8 @@ def build(
     identity : str, optional
         Everything that the component is a function of. With it nothing is made that was built
         before; without, the component's RTLIL tells.
+    netlist : str, optional
+        Verilog of a module ``top`` with the component's ports, to simulate in its place.
     waveforms : bool
         Build a variant that can write waveforms; it is slower.
 
@@ -295,7 +307,9 @@ def build(
         runtime = _cached(["runtime", *tools], make_runtime)
         work = folder.parent
         component = make()
-        text = verilog.convert(component, emit_src=False, strip_internal_attrs=True)
+        if netlist:
+            rtlil.convert(component, emit_src=False)  # Amaranth minds if it is not used
+        text = netlist or verilog.convert(component, emit_src=False, strip_internal_attrs=True)
         (work / "top.v").write_text(text)
         (work / "design.h").write_text(_header(component, waveforms))
         (work / "parameters.h").write_text(header)
@@ -309,15 +323,19 @@ def build(
         ]
         if waveforms:
             command.append("--trace-vcd")
+        if netlist:
+            command.append("-Wno-fatal")  # the vendor's models are not ours to mend
         _run([*command, work / "top.v"], "Verilator", VERILATOR_ROOT=str(root))
-        objects = _compile(compiler, list(work.glob("*.cpp")), include, work)
+        # Of a netlist there is so much code that compiling it would take longer than running it.
+        levels = ("-O1", "-O0") if netlist else ("-O3", "-O1")
+        objects = _compile(compiler, list(work.glob("*.cpp")), include, work, levels)
         objects += runtime.glob("*.o")
         _run([compiler, "-shared", *objects, "-o", folder / _LIBRARY, "-pthread"], "linking")
 
     if identity is None:
         identity = rtlil.convert(make(), emit_src=False)
     contents = [f"{name}\n{text}" for name, text in sorted(texts.items())]
-    key = [identity, header, str(waveforms), *contents, *tools]
+    key = [identity, netlist or "", header, str(waveforms), *contents, *tools]
     return _cached(key, make_library) / _LIBRARY
 
 
@@ -326,7 +344,7 @@ class Verilated:
 
     Parameters
     ----------
-    make, sources, header, identity
+    make, sources, header, identity, netlist
         As for :func:`build`.
     waveform : path, optional
         File to which every signal's changes are written, in the VCD format.
@@ -351,6 +369,7 @@ class Verilated:
         *,
         header: str = "",
         identity: str | None = None,
+        netlist: str | None = None,
         waveform: str | os.PathLike[str] | None = None,
     ) -> None:
         path = build(
@@ -358,6 +377,7 @@ class Verilated:
             sources,
             header=header,
             identity=identity,
+            netlist=netlist,
             waveforms=waveform is not None,
         )
         self.functions = library = ctypes.CDLL(str(path))

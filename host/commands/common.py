@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..device import Result
 from ..firmware.config import NEURONS, Config
-from ..firmware.errors import DataError, Mismatch, ModelFileError
+from ..firmware.errors import DataError, ModelFileError
 from ..firmware.formats import NEVER
 from ..firmware.image import Image
 from ..firmware.network import Network
+from ..selftest import compare
 from ..shipped import load_network
 from ..suggest import suggest
 from ..transport import DEFAULT_BAUD, VIRTUAL_BAUD
@@ -299,42 +299,3 @@ def data_for(
 def widen(samples: np.ndarray, inputs: int) -> np.ndarray:
     """Samples with inputs added that do not spike, up to ``inputs``."""
     return np.pad(samples, ((0, 0), (0, inputs - samples.shape[1])), constant_values=NEVER)
-
-
-def compare(network: Network, samples: np.ndarray, result: Result, config: Config) -> None:
-    """Compare what a device said with the golden model and the cycle model.
-
-    Parameters
-    ----------
-    network : Network
-    samples : (batch, inputs) integers
-        Spike steps.
-    result : Result
-    config : Config
-        What the device is built for.
-
-    Raises
-    ------
-    Mismatch
-        At the first sample in which they differ.
-    """
-    from ..sim import fast
-    from ..sim.cycles import predict
-
-    expected = fast.infer(network, samples)
-    for name in ("label", "step", "fired", "rows"):
-        ours, theirs = getattr(expected, name), getattr(result, name)
-        differs = (ours != theirs).reshape(len(ours), -1).any(axis=1)
-        if differs.any():
-            sample = int(differs.argmax())
-            raise Mismatch(
-                f"sample {sample}: the golden model has {name} {ours[sample]}, the device "
-                f"{theirs[sample]}; run `firstspike verify` on the network to see where they part"
-            )
-    cycles = predict(config, network, samples, expected)
-    if (cycles != result.cycles).any():
-        sample = int((cycles != result.cycles).argmax())
-        raise Mismatch(
-            f"sample {sample}: the cycle model predicts {cycles[sample]} cycles, the device took "
-            f"{result.cycles[sample]}; rebuild it with this release"
-        )

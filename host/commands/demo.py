@@ -129,7 +129,7 @@ def _ask_device(options: argparse.Namespace, image: Image, batch: common.Batch) 
         device.load(image, progress=progress)
         result = device.infer(samples, progress=progress)
         clock = device.info.clock_hz
-    common.compare(image.network(), samples, result)
+    common.compare(image.network(), samples, result, image.config)
     latency = result.cycles.mean()
     return (
         f"{len(samples)} images through the simulated device and its link: every answer as the "

@@ -27,7 +27,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     common.add_data(parser)
     common.add_baud(parser)
     parser.add_argument(
-        "--check", action="store_true", help="compare every answer with the golden model"
+        "--check",
+        action="store_true",
+        help="compare every answer with the golden model, every cycle count with the cycle model",
     )
     common.add_output(parser)
 
@@ -42,10 +44,10 @@ def run(options: argparse.Namespace) -> None:
         start = time.perf_counter()
         result = device.infer(batch.samples, progress=progress)
         seconds = time.perf_counter() - start
-        clock = device.info.clock_hz
+        clock, config = device.info.clock_hz, device.config
         statistics = device.statistics
     if options.check:
-        common.compare(network, batch.samples, result)
+        common.compare(network, batch.samples, result, config)
     accuracy = float((result.label == batch.labels).mean())
     latency = float(result.cycles.mean()) / clock
     values = {
@@ -73,5 +75,5 @@ def run(options: argparse.Namespace) -> None:
         f"link            {statistics.retries} frames sent again, {statistics.dropped} damaged",
     ]
     if options.check:
-        lines.append("golden model    agrees in every answer")
+        lines.append("golden model    agrees in every answer, the cycle model in every cycle")
     common.emit(options, values, "\n".join(lines))

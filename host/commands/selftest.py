@@ -1,16 +1,18 @@
-"""Test a device, or the installation, with random networks against the golden model.
+"""Test a device, or the installation: link, memories, and answers against the models.
 
-Every answer is compared, every memory read back, and the line has to be clean. model: and sim: are
-built anew for each network; a board is given networks that suit what it is built for.
+Works for whatever the device says it is built for. Every memory is written with patterns and read
+back, wrong requests have to be refused, random networks are loaded, every answer and every cycle
+count is compared, and the line has to be clean. What was loaded before is loaded again afterwards.
+model: and sim: are built anew for each network.
 """
 
 import argparse
 
-from ..device import Device
 from ..device import open as open_device
-from ..firmware.errors import LinkError, Mismatch
+from ..selftest import SelfTest, selftest
 from ..transport import is_virtual
 from . import common
+from .compile import describe
 
 EXAMPLES = (
     "",
@@ -34,63 +36,51 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
-    samples = 0
-    device: Device | None = None
-    try:
-        for seed in tqdm(
-            range(options.seed, options.seed + options.count),
-            desc="selftest",
-            unit="network",
-            disable=options.quiet or None,
-        ):
-            if device is not None and is_virtual(options.port):
-                device.close()
-                device = None
-            device = device or _open(options, seed)
-            samples += _test(device, seed)
-    finally:
-        if device is not None:
-            device.close()
-    values = {
-        "port": options.port,
-        "networks": options.count,
-        "samples": samples,
-        "seed": options.seed,
-        "passed": True,
-    }
-    common.emit(
-        options,
-        values,
-        f"{options.port} passes: {options.count} networks, {samples} samples, every answer as the "
-        "golden model's",
-    )
-
-
-def _open(options: argparse.Namespace, seed: int) -> Device:
     from ..sim.random_networks import random_case
 
-    config = random_case(seed).config if is_virtual(options.port) else None
-    return open_device(options.port, baud=options.baud, config=config)
+    seeds = range(options.seed, options.seed + options.count)
+    virtual = is_virtual(options.port)
+    report = SelfTest()
+    head = []
+    clock = 0
+    with tqdm(desc="selftest", bar_format="{desc} {elapsed}", disable=options.quiet or None) as bar:
 
+        def progress(text: str) -> None:
+            bar.set_description_str(text)
 
-def _test(device: Device, seed: int) -> int:
-    """Run the case of ``seed`` and return its number of samples."""
-    from ..sim.random_networks import random_case
-
-    case = random_case(seed, config=device.config, batch=32)
-    before = device.counters()
-    try:
-        image = device.load(case.network)
-        for region in device.config.regions:
-            if device.read_memory(region.name) != image.regions[region.name]:
-                raise Mismatch(f"{region.name} reads back other bytes than were written")
-        common.compare(case.network, case.samples, device.infer(case.samples))
-    except Mismatch as error:
-        raise Mismatch(f"network of seed {seed}: {error}") from error
-    after = device.counters()
-    if after["frames_dropped"] != before["frames_dropped"] or device.statistics.dropped:
-        raise LinkError(
-            f"every answer of {device.port} was right, but frames were damaged on the line; lower "
-            "the baud rate or check the cable"
+        for part in ([seed] for seed in seeds) if virtual else [seeds]:
+            config = random_case(part[0]).config if virtual else None
+            with open_device(options.port, baud=options.baud, config=config) as device:
+                selftest(device, part, report, progress=progress)
+                hello = device.info
+        clock = hello.clock_hz
+    values = {"port": options.port, "seed": options.seed, "passed": True, **vars(report)}
+    if not virtual:
+        values |= {
+            "release": hello.release,
+            "build": f"{hello.build:08x}",
+            "digest": f"{hello.config.digest:016x}",
+            "clock_hz": clock,
+        }
+        head = [
+            f"{options.port}: built by firstspike {hello.release} as {hello.build:08x}, "
+            f"{clock / 1e6:g} MHz",
+            describe(hello.config),
+        ]
+    lines = [
+        *head,
+        f"link      {report.requests} requests answered, {report.retries} sent again, "
+        f"{report.damaged} damaged; {report.refused} wrong ones refused",
+        f"memories  {report.memory_bytes} bytes hold every pattern",
+        f"answers   {report.networks} networks, {report.samples} samples: class, step, fired, rows "
+        "and cycles as the models'",
+    ]
+    if not virtual:
+        mean = report.cycles / report.samples
+        lines.append(
+            f"timing    {1e3 * report.round_trip:.2f} ms from request to answer, "
+            f"{report.bytes_a_second / 1e3:.0f} kB/s out of the memories, "
+            f"{report.images_a_second:.0f} samples a second; {mean:.0f} cycles = "
+            f"{1e6 * mean / clock:.2f} µs a sample"
         )
-    return len(case.samples)
+    common.emit(options, values, "\n".join([*lines, f"{options.port} passes"]))
