@@ -1,7 +1,8 @@
 """Gowin Arora: clock plan, memories, and the way through Yosys, nextpnr and Apicula."""
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..firmware.config import Config, Region
@@ -22,6 +23,9 @@ _VCO = (500_000_000, 1_250_000_000)
 _OUTPUT = (3_906_250, 625_000_000)
 _MAX_DIVIDER = 64
 _OUTPUT_DIVIDERS = (2, 4, 8, 16, 32, 48, 64, 80, 96, 112, 128)
+
+#: Names of the weight memories of all layers but the first.
+_LATER_WEIGHTS = re.compile(r"layer_[1-9]\d*\.weights")
 
 
 @dataclass(frozen=True)
@@ -106,8 +110,18 @@ class _Gowin:
         # Block RAM is what limits the network: layer 0 has it, others are few words.
         return WeightMemory(region, style=None if region.name == "weights_0" else "distributed")
 
+    def fetch_cycles(self, region: Region) -> int:
+        return 2
+
     def memory_plan(self, config: Config) -> list[PlannedMemory]:
-        return []
+        from .memories import plan
+
+        return [
+            replace(memory, kind="distributed", blocks=_distributed(memory.words, memory.bits))
+            if _LATER_WEIGHTS.search(memory.name)
+            else memory
+            for memory in plan(config, self.memories, _rule, {})
+        ]
 
     def nearest_clock(self, board: Board, clock_hz: int) -> int:
         return ClockPlan.nearest(board.oscillator_hz, clock_hz).hz
@@ -202,5 +216,29 @@ _SYNTHESIS = (
     "setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:TRANSPARENCY_MASK=1'0 %i; "
     "synth_gowin -family gw2a -top top -json top.json"
 )
+
+#: Words of a block RAM by their width.
+_SHAPES = {36: 512, 18: 1_024, 9: 2_048, 4: 4_096, 2: 8_192, 1: 16_384}
+
+#: Words and bits of a RAM16SDP4.
+_SMALL = (16, 4)
+
+#: What Yosys counts for a block RAM and for a RAM16SDP4.
+_BLOCK_COST, _SMALL_COST = 128, 4
+
+
+def _distributed(words: int, bits: int) -> int:
+    """RAM16SDP4 that a memory takes."""
+    return -(-words // _SMALL[0]) * -(-bits // _SMALL[1])
+
+
+def _rule(words: int, bits: int, written: bool) -> tuple[str, int]:
+    """What Yosys makes of a memory, as a plan."""
+    blocks = min(-(-bits // width) * -(-words // depth) for width, depth in _SHAPES.items())
+    small = _distributed(words, bits)
+    if written and small * _SMALL_COST < blocks * _BLOCK_COST:
+        return "distributed", small
+    return "block", blocks
+
 
 GOWIN = _Gowin()

@@ -110,8 +110,13 @@ class _Ice40:
         # All large RAMs are one memory: that of layer 0, which holds nearly all weights.
         return (LargeMemory if region.name == "weights_0" else WeightMemory)(region)
 
+    def fetch_cycles(self, region: Region) -> int:
+        return 2
+
     def memory_plan(self, config: Config) -> list[PlannedMemory]:
-        return []
+        from .memories import plan
+
+        return plan(config, self.memories, _rule, {"SB_SPRAM256KA": "large"})
 
     def nearest_clock(self, board: Board, clock_hz: int) -> int:
         return ClockPlan.nearest(board.oscillator_hz, clock_hz).hz
@@ -188,5 +193,18 @@ _SYNTHESIS = (
     "setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:TRANSPARENCY_MASK=1'0 %i; "
     "synth_ice40 -device u -top top -json top.json"
 )
+
+#: Words of a block RAM by their width.
+_SHAPES = {16: 256, 8: 512, 4: 1_024, 2: 2_048}
+
+#: Yosys makes registers of a memory that has fewer bits for each block RAM that it would take.
+_LEAST_BITS = 64
+
+
+def _rule(words: int, bits: int, written: bool) -> tuple[str, int]:
+    """What Yosys makes of a memory, as a plan."""
+    blocks = min(-(-bits // width) * -(-words // depth) for width, depth in _SHAPES.items())
+    return ("block", blocks) if words * bits >= _LEAST_BITS * blocks else ("registers", 0)
+
 
 ICE40 = _Ice40()

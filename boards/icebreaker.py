@@ -4,17 +4,12 @@ from typing import TYPE_CHECKING
 
 from .board import Board
 from .ice40 import ICE40, ICE40UP5K
+from .pins import serial_line
 
 if TYPE_CHECKING:
     from amaranth.build import Platform
-    from amaranth.hdl import Module, Value
 
 __all__ = ["BOARD"]
-
-
-def _pins(m: "Module", platform: "Platform") -> "tuple[Value, Value]":
-    line = platform.request("uart", 0)
-    return line.rx.i, line.tx.o
 
 
 def _platform() -> "Platform":
@@ -36,7 +31,6 @@ BOARD = Board(
     baud=1_000_000,
     lanes=7,
     later_lanes=5,
-    buffer_bytes=2048,
     program=("--board", "ice40_generic"),
-    pins=_pins,
+    pins=serial_line,
 )

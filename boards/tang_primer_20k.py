@@ -4,17 +4,12 @@ from typing import TYPE_CHECKING
 
 from .board import Board
 from .gowin import GOWIN, GW2A_18
+from .pins import serial_line
 
 if TYPE_CHECKING:
     from amaranth.build import Platform
-    from amaranth.hdl import Module, Value
 
 __all__ = ["BOARD"]
-
-
-def _pins(m: "Module", platform: "Platform") -> "tuple[Value, Value]":
-    line = platform.request("uart", 0)
-    return line.rx.i, line.tx.o
 
 
 def _platform() -> "Platform":
@@ -36,5 +31,5 @@ BOARD = Board(
     baud=1_000_000,
     lanes=43,
     program=("--board", "tangprimer20k"),
-    pins=_pins,
+    pins=serial_line,
 )

@@ -4,7 +4,7 @@ import contextlib
 
 from amaranth.build import Platform, ResourceError
 from amaranth.hdl import Elaboratable, Module, Mux, Signal
-from amaranth.lib import wiring
+from amaranth.lib import io, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..firmware.config import Config
@@ -85,7 +85,7 @@ class Top(Elaboratable):
         )
         m.d.comb += [accelerator.rx.eq(rx), tx.eq(accelerator.tx)]
         with contextlib.suppress(ResourceError):
-            led = platform.request("led", 0)
+            m.submodules.led = led = io.Buffer("o", platform.request("led", 0, dir="-"))
             m.submodules.heartbeat = heartbeat = Heartbeat(clock_hz)
             m.d.comb += [heartbeat.tx.eq(accelerator.tx), led.o.eq(heartbeat.led)]
         return m

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from .board import Board
 from .ecp5 import ECP5, LFE5U_85F
+from .pins import serial_line
 
 if TYPE_CHECKING:
     from amaranth.build import Platform
@@ -16,7 +17,6 @@ def pins(m: "Module", platform: "Platform") -> "tuple[Value, Value]":
     """The FT231X's line; the names of its pins are those of the FPGA's side."""
     from amaranth.lib import io
 
-    line = platform.request("uart", 0)
     # With this pin low the ESP32 takes the board over.
     esp32 = platform.request(
         "esp32",
@@ -24,7 +24,7 @@ def pins(m: "Module", platform: "Platform") -> "tuple[Value, Value]":
     )
     m.submodules.esp32_gpio0 = gpio0 = io.Buffer("o", esp32.gpio0)
     m.d.comb += gpio0.o.eq(1)
-    return line.rx.i, line.tx.o
+    return serial_line(m, platform)
 
 
 def _platform() -> "Platform":
