@@ -24,7 +24,7 @@ def measure(budget: Budget) -> BuildReport:
     network = load_network(budget.network)
     built = build(
         board,
-        configure(board, network, budget.lanes),
+        configure(board, network, budget.lanes, ways=budget.ways),
         clock_hz=budget.clock_hz,
         constraint_hz=budget.constraint_hz,
         seed=budget.seed,

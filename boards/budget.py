@@ -35,6 +35,8 @@ class Budget:
         By name.
     lanes : tuple of int
         Of each layer.
+    ways : int
+        Spikes a cycle into the last layer.
     clock_hz, constraint_hz, seed : int
         As in :func:`firstspike.boards.build.build`.
     resources : Resources
@@ -46,6 +48,7 @@ class Budget:
     board: str
     network: str
     lanes: tuple[int, ...]
+    ways: int
     clock_hz: int
     constraint_hz: int
     seed: int

@@ -111,9 +111,12 @@ class Netlist:
 def part_of(component: str) -> str:
     """The component that a table lists, which ``component`` is or is in.
 
-    Those are the parts of the accelerator and of the core, and the weight memories of the layers.
+    Those are the parts of the accelerator and of the core, and the weight memories of the layers;
+    buffers of pins count to the board.
     """
     names = component.split(".")
+    if names[0].startswith("pin_"):
+        return TOP
     if names[0] != "core":
         return names[0]
     return ".".join(names[: 3 if names[2:3] == ["weights"] else 2])

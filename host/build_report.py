@@ -413,9 +413,7 @@ def network_of(config: Config) -> Network:
         network = load_network(name)
         if _suits(config, network):
             return network
-    raise DataError(
-        "the build is for none of the networks that come with Firstspike; give --network"
-    )
+    raise DataError("the build is for none of the networks that come with Firstspike; give --model")
 
 
 def _suits(config: Config, network: Network) -> bool:

@@ -59,11 +59,14 @@ class Settings:
     constraint_hz : int
         What place and route is asked for; higher than it can reach, so that it does what it can.
     seed : int
+    ways : int
+        Spikes a cycle into the last layer.
     """
 
     board: str
     constraint_hz: int
     seed: int = 1
+    ways: int = 1
 
 
 @dataclass(frozen=True)
@@ -131,8 +134,9 @@ class Sweep(Document):
     def lead(self) -> str:
         """How it was measured, in a sentence."""
         return (
-            f"Place and route was asked for {self.settings.constraint_hz / 1e6:g} MHz, seed "
-            f"{self.settings.seed}; latencies are at the clock that it reached."
+            f"Spikes a cycle into the last layer: {self.settings.ways}. Place and route was asked "
+            f"for {self.settings.constraint_hz / 1e6:g} MHz, seed {self.settings.seed}; latencies "
+            "are at the clock that it reached."
         )
 
     def table(self) -> list[tuple[str, ...]]:
@@ -262,7 +266,7 @@ def measure(settings: Settings, point: Point) -> Outcome:
     board = load(settings.board)
     network = load_network(point.network)
     lanes = [point.lanes] + [board.later_lanes] * (len(network.layers) - 1)
-    config = configure(board, network, lanes)
+    config = configure(board, network, lanes, ways=settings.ways)
     try:
         built = build(
             board,

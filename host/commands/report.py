@@ -20,7 +20,7 @@ EXAMPLES = (
     "mnist-784-600-10",
     "mnist-784-600-10-sparse -o report.html report.json",
     "network.npz --dataset kmnist --json",
-    "builds/ulx3s-85f --network network.npz -o build.html",
+    "builds/ulx3s-85f --model network.npz -o build.html",
 )
 
 
@@ -31,10 +31,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a network by file or name, or the folder of a build",
     )
     parser.add_argument(
-        "--network",
-        metavar="NAME",
-        help="what runs on the build (default: the network that comes with Firstspike and is just "
-        "as large)",
+        "--model",
+        metavar="FILE",
+        help="the network, by file or name, that runs on the build (default: the one that comes "
+        "with Firstspike and is just as large)",
     )
     common.add_data(parser)
     parser.add_argument(
@@ -47,9 +47,9 @@ def run(options: argparse.Namespace) -> None:
     report: Document
     if Path(options.what).is_dir():
         report = _of_build(options)
-    elif options.network:
+    elif options.model:
         raise DataError(
-            f"--network goes with the folder of a build, but {options.what} is none; leave it out"
+            f"--model goes with the folder of a build, but {options.what} is none; leave it out"
         )
     else:
         report = _of_network(options)
@@ -62,7 +62,7 @@ def _of_build(options: argparse.Namespace) -> BuildReport:
     from ..boards.build import Build
 
     build = Build.load(options.what)
-    network = load_network(options.network) if options.network else network_of(build.config)
+    network = load_network(options.model) if options.model else network_of(build.config)
     batch = common.load_batch(options, network)
     return BuildReport.of(build, network, batch.samples, batch.labels, batch.dataset)
 

@@ -16,16 +16,16 @@ from . import common
 
 EXAMPLES = (
     "--board ulx3s-85f --lanes 25,50,100,200,300,600 --bits 8,4 --jobs 2 -o sweep",
-    "--board ulx3s-25f --network digits-64-32-10 --lanes 4,8,16,32 -o digits",
+    "--board ulx3s-25f --model digits-64-32-10 --lanes 4,8,16,32 -o digits",
 )
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--board", required=True, metavar="NAME", help="see `firstspike boards`")
     parser.add_argument(
-        "--network",
+        "--model",
         default=common.DEFAULT_NETWORK,
-        metavar="NAME",
+        metavar="FILE",
         help=f"a network by file or name (default: {common.DEFAULT_NETWORK})",
     )
     parser.add_argument(
@@ -44,8 +44,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "given (default: 8)",
     )
     parser.add_argument(
+        "--ways",
+        type=common.positive,
+        default=1,
+        metavar="N",
+        help="spikes a cycle into the last layer, a power of two (default: 1)",
+    )
+    parser.add_argument(
         "--constraint",
-        type=float,
+        type=common.positive,
         metavar="MHZ",
         help="clock that place and route is asked for, higher than it can reach (default: twice "
         "the board's)",
@@ -74,7 +81,7 @@ def run(options: argparse.Namespace) -> None:
     board = load(options.board)
     constraint = 2 * board.clock_hz
     if options.constraint is not None:
-        constraint = round(1e6 * options.constraint)
+        constraint = options.constraint * 1_000_000
     # Before anything else, so that a tool that is missing does not pass for a point that fails.
     steps = board.family.commands(board, constraint_hz=constraint, seed=options.seed)
     find_all(step.tool for step in steps)
@@ -83,10 +90,10 @@ def run(options: argparse.Namespace) -> None:
             f"a sweep was asked for on {options.board}, but the vendor's tools finish its builds; "
             "choose another board"
         )
-    networks = {bits: variant(options.network, bits) for bits in options.bits}
+    networks = {bits: variant(options.model, bits) for bits in options.bits}
     folder = Path(options.output)
     sweep = run_sweep(
-        Settings(options.board, constraint, options.seed),
+        Settings(options.board, constraint, options.seed, options.ways),
         [
             Point(network, bits, lanes)
             for bits, network in networks.items()

@@ -16,6 +16,7 @@ BUDGET = Budget(
     "icebreaker",
     "digits-64-32-10",
     (4, 10),
+    ways=1,
     clock_hz=21_000_000,
     constraint_hz=25_000_000,
     seed=1,

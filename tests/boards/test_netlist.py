@@ -83,6 +83,7 @@ def test_parts():
     assert part_of("core.scanner_0.queue") == "core.scanner_0"
     assert part_of("core") == "core"
     assert part_of("commands.crc") == "commands"
+    assert part_of("pin_uart_0__tx") == TOP
     assert part_of("") == ""
 
 

@@ -182,7 +182,7 @@ def test_errors(make_report, tmp_path):
     assert other.any()
     config = Config.for_network(network, (4, 4))
     layers = [config.layers[0], type(config.layers[1])(32, 9, 4)]
-    with pytest.raises(DataError, match="give --network"):
+    with pytest.raises(DataError, match="give --model"):
         network_of(Config(layers))
 
 
@@ -192,7 +192,7 @@ def test_the_command(tmp_path, capsys):
     assert cli.main(["report", str(folder), "-o", str(page)]) == 0
     assert "what limits the clock" in capsys.readouterr().out
     assert page.read_text().startswith("<!doctype html>")
-    assert cli.main(["report", str(folder), "--network", DIGITS, "-n", "50", "--json"]) == 0
+    assert cli.main(["report", str(folder), "--model", DIGITS, "-n", "50", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["samples"] == 50
     assert Build.load(folder).board == "ulx3s-25f"
 
@@ -200,5 +200,5 @@ def test_the_command(tmp_path, capsys):
 def test_errors_of_the_command(tmp_path, capsys):
     assert cli.main(["report", str(tmp_path)]) == 6
     assert "holds no build" in capsys.readouterr().err
-    assert cli.main(["report", DIGITS, "--network", DIGITS]) == 3
+    assert cli.main(["report", DIGITS, "--model", DIGITS]) == 3
     assert capsys.readouterr().err.endswith(f"but {DIGITS} is none; leave it out\n")

@@ -42,7 +42,7 @@ def test_text_names_every_figure(seed):
     layers = len(report.network.layers)
     assert text.count("weights looked up") == layers
     # The published look-ups are of two layers and stand beside no other network.
-    assert ("13 %" in text) == (layers == 2)
+    assert (" 13 %" in text) == (layers == 2)
 
 
 def test_values_are_json():

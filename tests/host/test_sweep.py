@@ -129,7 +129,7 @@ def test_table(sweep):
     assert rows[-1] == ("4", "6", *["–"] * 8)
     text = sweep.to_text()
     assert text.endswith("4 bits, 6 lanes: it takes 9 block RAMs, but there are 8")
-    assert "asked for 200 MHz, seed 1" in text
+    assert "for 200 MHz, seed 1" in text
     markdown = sweep.to_markdown().splitlines()
     assert markdown[1] == "|---" * 10 + "|"
     assert markdown[2] == "| 8 | 1 | 1000 | 500 | 8 | 100.0 | 1000.0 | 10.00 | 98.00 % | 1.5 min |"
@@ -165,12 +165,12 @@ def test_outcomes_without_any_build(settings):
     [
         (["--board", "ulx3s"], 6, "there is no board ulx3s"),
         (["--bits", "5"], 3, f"{DIGITS} was asked for with 5-bit weights"),
-        (["--network", "digits"], 4, "digits is no file"),
+        (["--model", "digits"], 4, "digits is no file"),
         (["--lanes", "3,0"], 2, "0 is no whole number of at least 1"),
     ],
 )
 def test_errors_of_the_command(tmp_path, capsys, arguments, code, sentence):
-    usual = {"--board": "ulx3s-25f", "--network": DIGITS, "--lanes": "4", "-o": str(tmp_path)}
+    usual = {"--board": "ulx3s-25f", "--model": DIGITS, "--lanes": "4", "-o": str(tmp_path)}
     usual |= dict(zip(arguments[::2], arguments[1::2], strict=True))
     try:
         actual = cli.main(["sweep", *(part for pair in usual.items() for part in pair)])
