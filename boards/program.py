@@ -73,6 +73,11 @@ def program(board: Board, build: Build, *, flash: bool = False, native: bool = F
         raise BuildError(
             f"{build.folder} holds no bitstream; build it again, with a clock that it reaches"
         )
+    if not board.program:
+        raise BuildError(
+            f"openFPGALoader does not know {board.name}; copy {build.bitstream} to the drive that "
+            "the board shows"
+        )
     command = [find_loader(native=native), *board.program]
     if flash:
         command.append("--write-flash")
