@@ -178,7 +178,7 @@ class Board:
     buffer_bytes : int, optional
         Default receive buffer, for parts where memory is scarce.
     program : tuple of str
-        Arguments that tell openFPGALoader the board.
+        Arguments that tell openFPGALoader the board; none if it does not know it.
     pins : callable
         ``pins(m, platform)`` requests the serial line and returns ``(rx, tx)``; it may connect
         other pins that need a level.
