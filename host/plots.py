@@ -324,6 +324,8 @@ def sweep(points: "Sweep") -> "Figure":
     axes[0].set_ylim(bottom=0)
     axes[1].set_ylim(bottom=0)
     axes[2].set_yscale("log")
+    axes[2].yaxis.set_major_formatter("{x:g}")
+    axes[2].yaxis.set_minor_formatter("{x:g}")
     axes[0].legend(frameon=False)
     return figure
 
