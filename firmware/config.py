@@ -129,6 +129,11 @@ class LayerConfig:
             raise DataError(f"ways of a layer is {self.ways}, but it must be a power of two")
 
     @property
+    def gather_cycles(self) -> int:
+        """Cycles in which the rows of several ways are added up, four at a time."""
+        return -(-(self.ways - 1).bit_length() // 2)
+
+    @property
     def groups(self) -> int:
         """Cycles that one weight row, or one sweep over the neurons, takes."""
         return -(-self.neurons // self.lanes)

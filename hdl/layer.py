@@ -65,12 +65,6 @@ class Layer(wiring.Component):
             memory = partial(WeightMemory, latency=self.layer.fetch_cycles)
         part = replace(self.region, words=-(-self.region.words // self.layer.ways))
         self.weights = [memory(part) for _ in range(self.layer.ways)]
-        latency = self.weights[0].latency
-        if latency != self.layer.fetch_cycles:
-            raise ValueError(
-                f"the weight memory of layer {index} takes {latency} cycles to read, but "
-                f"fetch_cycles is {self.layer.fetch_cycles}; make the two equal"
-            )
         members = {
             "i": In(stream.Signature(token_layout(config, index))),
             "o": Out(GroupSignature(config, index)),
@@ -86,9 +80,15 @@ class Layer(wiring.Component):
     def latency(self) -> int:
         """Cycles from the issue of a group to ``o``: the weights', ``update`` and ``fire``, and
         with several ways ``gather``."""
-        return self.layer.fetch_cycles + 2 + (self.layer.ways > 1)
+        return self.layer.fetch_cycles + self.layer.gather_cycles + 2
 
     def elaborate(self, platform) -> Module:
+        latency = self.weights[0].latency
+        if latency != self.layer.fetch_cycles:
+            raise ValueError(
+                f"the weight memory of layer {self.index} takes {latency} cycles to read, but "
+                f"fetch_cycles is {self.layer.fetch_cycles}; make the two equal"
+            )
         m = Module()
         groups, lanes, ways = self.layer.groups, self.layer.lanes, self.layer.ways
         neuron_type = NEURONS[self.layer.neuron]
@@ -170,15 +170,32 @@ class Layer(wiring.Component):
         weight = self.weights[0].data
         if ways > 1:
             # gather
-            stages.append(stage("gather", *stages[-1]))
+            stages.append(stage("gather_0", *stages[-1]))
             _, gather = stages[-1]
-            weight = [
-                Signal(weight_shape(self.layer), name=f"gather_{lane}", reset_less=True)
-                for lane in range(lanes)
+            terms = [
+                [Mux(spike, way.data[lane], 0) for lane in range(lanes)]
+                for spike, way in zip(gather.spikes, self.weights, strict=True)
             ]
-            for lane, total in enumerate(weight):
-                words = zip(gather.spikes, self.weights, strict=True)
-                m.d.sync += total.eq(sum(Mux(spike, way.data[lane], 0) for spike, way in words))
+            for cycle in range(self.layer.gather_cycles):
+                if cycle:
+                    stages.append(stage(f"gather_{cycle}", *stages[-1]))
+                sums = []
+                for first in range(0, len(terms), 4):
+                    four = terms[first : first + 4]
+                    total = [
+                        Signal(
+                            weight_shape(self.layer),
+                            name=f"gather_{cycle}_{first}_{lane}",
+                            reset_less=True,
+                        )
+                        for lane in range(lanes)
+                    ]
+                    m.d.sync += [
+                        total[lane].eq(sum(term[lane] for term in four)) for lane in range(lanes)
+                    ]
+                    sums.append(total)
+                terms = sums
+            (weight,) = terms
         fetch_valid, fetch = stages[-1]
 
         # update

@@ -33,9 +33,9 @@ class MemoryStreamer(wiring.Component):
     words : In(32)
         Number of words to be read.
     known : Out(1)
-        There is such a region.
+        There is such a region, a cycle after ``region``.
     fits : Out(1)
-        There are ``words`` words from ``word`` on.
+        There are ``words`` words from ``word`` on, a cycle after they are given.
     write : In(1)
         Begin at ``word``; bytes may come from the next cycle on.
     i : In(stream)
@@ -80,6 +80,7 @@ class MemoryStreamer(wiring.Component):
         m = Module()
 
         # Of the region at hand.
+        known = Signal()
         size = Signal(range(max(region.words for region in self._regions) + 1))
         last_lane = Signal(index_shape(max(region.lanes for region in self._regions)))
         width = bits_for(len(self._regions) - 1)
@@ -87,7 +88,7 @@ class MemoryStreamer(wiring.Component):
             for number, region in enumerate(self._regions):
                 with m.Case(number):
                     m.d.comb += [
-                        self.known.eq(1),
+                        known.eq(1),
                         size.eq(region.words),
                         last_lane.eq(region.lanes - 1),
                     ]
@@ -101,11 +102,6 @@ class MemoryStreamer(wiring.Component):
         reaches = len(size)
         m.d.comb += [
             outside.eq(self.word[reaches:].any()),
-            self.fits.eq(
-                ~outside
-                & ~self.words[reaches:].any()
-                & (self.word[:reaches] + self.words[:reaches] <= size)
-            ),
             self.memory.region.eq(self.region),
             self.memory.word.eq(address),
             self.memory.byte.eq(self.i.payload),
@@ -119,6 +115,15 @@ class MemoryStreamer(wiring.Component):
             m.d.sync += lane.eq(lane + 1)
             with m.If(lane == last_lane):
                 m.d.sync += lane.eq(0)
+
+        m.d.sync += [
+            self.known.eq(known),
+            self.fits.eq(
+                ~outside
+                & ~self.words[reaches:].any()
+                & (self.word[:reaches] + self.words[:reaches] <= size)
+            ),
+        ]
 
         # Word and region have to stay for a while after each access, which `store` and `fetch`
         # begin and `settle` and `wait` sit out.

@@ -70,8 +70,14 @@ class PacketBuffer(wiring.Component):
 
         push = Signal()
         pushed = Signal.like(head)
+        # A register, so that a writer need not wait for the comparison; it may stay set for a cycle
+        # longer than need be.
+        full = Signal()
+        m.d.sync += full.eq(
+            self.discard | (Mux(push, head + 1, head)[: len(head)] == tail ^ self._depth)
+        )
         m.d.comb += [
-            self.i.ready.eq(head != tail ^ self._depth),
+            self.i.ready.eq(~full),
             push.eq(self.i.valid & self.i.ready),
             pushed.eq(head + push),
             write.addr.eq(Mux(self.commit, base, head) if self._headed else head),

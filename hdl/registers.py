@@ -18,6 +18,9 @@ _WIDTH = 32
 class RegisterBus(wiring.Signature):
     """Access to one register at a time, from the side that asks.
 
+    What comes back is of the ``address`` and ``value`` of the cycle before, and so is ``write``:
+    both are held.
+
     Members
     -------
     address : Out(32)
@@ -26,7 +29,7 @@ class RegisterBus(wiring.Signature):
     write : Out(1)
         Takes effect only if ``known``, ``writable`` and ``accepted``.
     current : In(32)
-        The register's value, in the same cycle.
+        The register's value.
     known, writable, accepted : In(1)
         There is a register at ``address``; it can be written; it takes ``value``.
     """
@@ -81,22 +84,31 @@ class RegisterFile(wiring.Component):
             contents[name] = getattr(self, name)
             if not register.writable:
                 contents[name] = Signal(_WIDTH, name=f"{name}_counter")
-                m.d.sync += contents[name].eq(contents[name] + getattr(self, name))
+                strobe = Signal(name=f"{name}_strobe")
+                m.d.sync += [
+                    strobe.eq(getattr(self, name)),
+                    contents[name].eq(contents[name] + strobe),
+                ]
 
+        answer = {
+            name: Signal.like(getattr(self.bus, name), name=f"answer_{name}")
+            for name in ("known", "writable", "accepted", "current")
+        }
+        m.d.sync += [getattr(self.bus, name).eq(value) for name, value in answer.items()]
         # One comparison for the bits that no address uses keeps those for each register short.
         width = bits_for(max(address for _, address, _ in registers))
         with m.If(self.bus.address[width:] == 0), m.Switch(self.bus.address[:width]):
             for name, address, register in registers:
                 with m.Case(address):
                     m.d.comb += [
-                        self.bus.known.eq(1),
-                        self.bus.writable.eq(register.writable),
-                        self.bus.current.eq(contents[name]),
+                        answer["known"].eq(1),
+                        answer["writable"].eq(register.writable),
+                        answer["current"].eq(contents[name]),
                     ]
                     if register.writable:
                         values = self._values[name]
                         offset = (self.bus.value - values[0])[:_WIDTH]
-                        m.d.comb += self.bus.accepted.eq(offset < len(values))
+                        m.d.comb += answer["accepted"].eq(offset < len(values))
                         with m.If(self.bus.write & self.bus.accepted):
                             m.d.sync += contents[name].eq(self.bus.value)
 

@@ -50,7 +50,7 @@ class Scanner(wiring.Component):
     -------
     i : In(GroupSignature(config, layer))
     room : Out(1)
-        The queues can take ``in_flight + 1`` groups.
+        The queues can take ``in_flight + 1`` groups; a register.
     o : Out(stream.Signature(token_layout(config, layer + 1)))
 
     Latency: :attr:`latency` cycles from a group to its first token.
@@ -70,7 +70,7 @@ class Scanner(wiring.Component):
         super().__init__(
             {
                 "i": In(GroupSignature(config, layer)),
-                "room": Out(1),
+                "room": Out(1, init=1),
                 "o": Out(stream.Signature(token_layout(config, layer + 1))),
             }
         )
@@ -95,16 +95,18 @@ class Scanner(wiring.Component):
             ]
             ways.append(way)
         spikes = Signal(self.ways)
+        closes = Signal()
+        m.d.sync += self.room.eq(Cat(way.room for way in ways).all())
         m.d.comb += [
-            self.room.eq(Cat(way.room for way in ways).all()),
             spikes.eq(Cat(way.o.valid & (way.o.p.kind == TokenKind.SPIKE) for way in ways)),
             # The step is closed when all of them have come to its end.
             token.kind.eq(Mux(spikes.any(), TokenKind.SPIKE, TokenKind.STEP)),
             token.last.eq(ways[0].o.p.last),
             token.rows.eq(ways[0].o.p.rows),
-            self.o.valid.eq(spikes.any() | Cat(way.o.valid for way in ways).all()),
+            closes.eq(Cat(way.o.valid for way in ways).all() & ~spikes.any()),
+            self.o.valid.eq(spikes.any() | closes),
             *(
-                way.o.ready.eq(self.o.ready & self.o.valid & (spike | ~spikes.any()))
+                way.o.ready.eq(self.o.ready & (spike | closes))
                 for way, spike in zip(ways, spikes, strict=True)
             ),
         ]
@@ -189,8 +191,8 @@ class _Way(wiring.Component):
         m.d.comb += [
             queue.w_data.eq(enter),
             queue.w_en.eq(enter_valid & (enter.closes | enter.chunks.any())),
-            # One more may be in `enter`.
-            self.room.eq(queue.level < self.depth - self.in_flight - 1),
+            # One more may be in `enter`, and one comes before `room` is known.
+            self.room.eq(queue.level < self.depth - self.in_flight - 2),
         ]
 
         # pick

@@ -1,6 +1,6 @@
 """A register between two parts, for the sake of the clock."""
 
-from amaranth.hdl import Module, ShapeLike
+from amaranth.hdl import Module, Mux, ShapeLike, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -8,7 +8,7 @@ __all__ = ["StreamRegister"]
 
 
 class StreamRegister(wiring.Component):
-    """Ends the path of payload and ``valid``; that of ``ready`` goes through.
+    """Ends the paths of payload, ``valid`` and ``ready``.
 
     Parameters
     ----------
@@ -24,11 +24,23 @@ class StreamRegister(wiring.Component):
     """
 
     def __init__(self, shape: ShapeLike) -> None:
+        self._shape = shape
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.d.comb += self.i.ready.eq(self.o.ready | ~self.o.valid)
-        with m.If(self.i.ready):
-            m.d.sync += [self.o.payload.eq(self.i.payload), self.o.valid.eq(self.i.valid)]
+        # What comes in the cycle in which `o` stalls, before `i` can know.
+        spare = Signal(self._shape, reset_less=True)
+        spare_valid = Signal()
+        m.d.comb += self.i.ready.eq(~spare_valid)
+        with m.If(~spare_valid):
+            m.d.sync += spare.eq(self.i.payload)
+        with m.If(self.o.ready | ~self.o.valid):
+            m.d.sync += [
+                self.o.payload.eq(Mux(spare_valid, spare, self.i.payload)),
+                self.o.valid.eq(spare_valid | self.i.valid),
+                spare_valid.eq(0),
+            ]
+        with m.Elif(self.i.valid):
+            m.d.sync += spare_valid.eq(1)
         return m

@@ -20,7 +20,7 @@ from .result import Inference
 
 __all__ = ["predict"]
 
-#: Cycles from the issue of a group to its spikes, besides those of the weight memory and one in
+#: Cycles from the issue of a group to its spikes, besides those of the weight memory and those in
 #: which several ways are added up.
 _LAYER_LATENCY = 2
 #: Groups that a scanner's queue holds.
@@ -109,15 +109,16 @@ def _room(entered: np.ndarray, read: np.ndarray, count: int, limit: int, cycle: 
 
 @jit
 def _all_room(times: _Times, layer: int, ways: int, limit: int, cycle: int) -> int:
-    """Return the first cycle from ``cycle`` on in which every queue has room."""
+    """Return the first cycle from ``cycle`` on for which every queue had room one cycle before."""
     way = 0
+    cycle -= 1
     while way < ways:
         entered, read = times.entered[layer, way], times.read[layer, way]
         found = _room(entered, read, times.queued[layer, way], limit, cycle)
         # One that had room before may have none later.
         way = way + 1 if found == cycle else 0
         cycle = found
-    return cycle
+    return cycle + 1
 
 
 @jit
@@ -130,7 +131,7 @@ def _step(plan: _Plan, times: _Times, spikes: _Spikes, step: int, visible: int) 
     for layer in range(layers - 1):
         after = layer + 1
         lanes, ways = plan.lanes[layer], plan.ways[after]
-        limit = _QUEUE_DEPTH - plan.latency[layer] - 1
+        limit = _QUEUE_DEPTH - plan.latency[layer] - 2
         neurons = spikes.head[layer, :ways, step].copy()
         issued = max(visible, times.accepted[layer].max() + 1) - 1
         closed = 0
@@ -288,7 +289,7 @@ def predict(
         ),
         base=np.cumsum([0, *shape[1:-1]]),
         latency=np.array(
-            [layer.fetch_cycles + _LAYER_LATENCY + (layer.ways > 1) for layer in config.layers]
+            [layer.fetch_cycles + layer.gather_cycles + _LAYER_LATENCY for layer in config.layers]
         ),
         steps=network.steps,
         has_row=row_numbers(network.layers[0].weights) >= 0,

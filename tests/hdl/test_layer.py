@@ -2,16 +2,17 @@
 
 import random
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from amaranth.hdl import Fragment
 from core_driver import simulate, store
 from firstspike.firmware.config import Config, LayerConfig
 from firstspike.firmware.crossings import crossings, pack_crossings
 from firstspike.firmware.layout import pack_weights
 from firstspike.hdl.layer import Layer
 from firstspike.hdl.token import TokenKind
-from firstspike.hdl.weight_memory import WeightMemory
 from firstspike.sim.neuron import CurrentNeurons
 
 BEFORE = LayerConfig(3, 20, 4, current_bits=10)
@@ -190,5 +191,6 @@ def test_sum_neurons_spike_when_golden_ones_do(name, latency):
 
 def test_a_memory_of_another_speed_is_refused():
     config = Config([BEFORE, LAYERS["one group"]], max_steps=40)
+    layer = Layer(config, 1, memory=lambda region: SimpleNamespace(latency=3))
     with pytest.raises(ValueError, match="takes 3 cycles to read, but fetch_cycles is 2"):
-        Layer(config, 1, memory=lambda region: WeightMemory(region, latency=3))
+        Fragment.get(layer, platform=None)
