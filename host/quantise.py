@@ -178,7 +178,7 @@ def retime(network: Network, k: int) -> Network:
                 _membrane_bits(layer.weights, threshold, layer.membrane_bits),
             )
         )
-    return Network(layers, steps, network.meta)
+    return Network(layers, steps, _without_results(network.meta))
 
 
 def prune(
@@ -241,7 +241,12 @@ def prune(
             ranked[excess & (part != 0)] = 0
         weights[order] = ranked
         layers.append(replace(layer, weights=weights))
-    return Network(layers, network.steps, network.meta)
+    return Network(layers, network.steps, _without_results(network.meta))
+
+
+def _without_results(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known about a network and still true of one made from it."""
+    return {name: value for name, value in meta.items() if name != "test"}
 
 
 def _membrane_bits(weights: np.ndarray, threshold: int, least: int = 20) -> int:

@@ -9,6 +9,7 @@ that spike most rarely in the training images, until so many weight rows are lef
 import argparse
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +100,9 @@ def _change(options: argparse.Namespace) -> Network | None:
     if options.rows is not None:
         dataset, encoder = common.data_for(options, network)
         network = prune(network, encoder.encode(dataset.x_train), rows=options.rows)
-    return network if options.k is None else retime(network, options.k)
+    if options.k is not None:
+        network = retime(network, options.k)
+    return replace(network, meta={**network.meta, "name": Path(options.output).stem})
 
 
 def _round(options: argparse.Namespace) -> Network:

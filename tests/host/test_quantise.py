@@ -193,3 +193,11 @@ def test_prune_keeps_the_rows_that_are_used_most():
     np.testing.assert_array_equal(pruned.layers[0].weights[kept], network.layers[0].weights[kept])
     with pytest.raises(DataError, match="0 rows were asked for"):
         prune(network, samples, current_bits=20, rows=0)
+
+
+def test_figures_of_another_network_are_not_kept():
+    network = random_network()
+    network = Network(network.layers, network.steps, {"name": "random", "test": {"accuracy": 1.0}})
+    samples = np.zeros((1, network.inputs), np.int32)
+    for changed in (retime(network, 4), prune(network, samples, current_bits=20)):
+        assert dict(changed.meta) == {"name": "random"}
