@@ -42,7 +42,7 @@ def test_digits(board):
 
 
 def test_a_damaged_netlist_is_caught(monkeypatch):
-    """One bit of one look-up table is wrong: a membrane bit that is 1 does not stay so in a step."""
+    """One bit of one look-up table is wrong: a bit of the membrane is lost in every step."""
     board = "ulx3s-25f"
     sound = netlist.synthesise(board, TINY, 48_000_000)
     tables = re.compile(
