@@ -121,7 +121,7 @@ class SumNeuron(wiring.Component):
         Compare the sum with ``crossing``; otherwise add ``weight`` to it.
     weight : In(weight_shape(layer))
     crossing : In(signed(current_bits))
-        The least sum with which a neuron has fired by this step.
+        The least sum with which a neuron has fired by this step; positive.
     state : In(state_layout(layer))
     next : Out(state_layout(layer))
         The state that follows.
@@ -147,21 +147,24 @@ class SumNeuron(wiring.Component):
     @staticmethod
     def state_layout(layer: LayerConfig) -> data.StructLayout:
         """What is remembered of a neuron from token to token."""
-        return data.StructLayout({"sum": Shape(layer.current_bits, signed=True), "fired": 1})
+        return data.StructLayout({"sum": Shape(layer.current_bits, signed=True)})
 
     @staticmethod
     def initial(threshold: Value) -> dict[str, Value | int]:
         """Fields of the state before the first token of a sample."""
-        return {"sum": 0, "fired": 0}
+        return {"sum": 0}
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        # One thing at a time for each field, so that it becomes the enable of a register.
-        m.d.comb += self.next.eq(self.state)
+        m.d.comb += [
+            self.spike.eq(self.step & (self.state.sum >= self.crossing)),
+            self.next.eq(self.state),
+        ]
         with m.If(~self.step):
             m.d.comb += self.next.sum.eq(self.state.sum + self.weight)
-        with m.Elif(self.state.sum >= self.crossing):
-            m.d.comb += [self.spike.eq(~self.state.fired), self.next.fired.eq(1)]
+        with m.Elif(self.spike):
+            # Crossings are positive: a neuron whose sum is negative never fires again.
+            m.d.comb += self.next.sum[-1].eq(1)
         return m
 
 
