@@ -13,7 +13,7 @@ from .firmware.network import Layer, Network
 __all__ = ["compile"]
 
 
-def compile(network: Network, config: Config | None = None) -> Image:
+def compile(network: Network, config: Config | None = None, *, board: str | None = None) -> Image:
     """Lay a network out for an accelerator.
 
     Parameters
@@ -22,12 +22,22 @@ def compile(network: Network, config: Config | None = None) -> Image:
     config : Config, optional
         What the accelerator is built for. Default: the smallest that holds the network, with at
         most 64 lanes a layer.
+    board : str, optional
+        Instead of ``config``: the name of a board, which is built for the network with the board's
+        own lanes.
 
     Raises
     ------
     CapacityError
         If the network does not fit; the message names layer, neuron and value.
+    BuildError
+        If there is no such board.
     """
+    if board is not None:
+        from .boards import load
+        from .boards.build import configure
+
+        config = configure(load(board), network)
     if config is None:
         config = Config.for_network(network)
     if len(network.layers) != len(config.layers):

@@ -36,12 +36,12 @@ def run(options: argparse.Namespace) -> None:
             }
         )
     lines = [f"{'board':<17}{'part':<22}{'LUTs':>7}  {'RAM (kbit)':>10}  {'clock':>9}  {'baud':>8}"]
-    for board in values:
-        memory = board["resources"]["block_rams"] * board["block_ram_bits"] / 1024
-        memory += board["resources"]["large_rams"] * 256
+    for entry in values:
+        memory = entry["resources"]["block_rams"] * entry["block_ram_bits"] / 1024
+        memory += entry["resources"]["large_rams"] * 256
         lines.append(
-            f"{board['name']:<17}{board['part']:<22}{board['resources']['luts']:>7}  "
-            f"{memory:>10.0f}  {board['clock_hz'] / 1e6:>5.4g} MHz  {board['baud']:>8}  "
-            f"{board['url']}"
+            f"{entry['name']:<17}{entry['part']:<22}{entry['resources']['luts']:>7}  "
+            f"{memory:>10.0f}  {entry['clock_hz'] / 1e6:>5.4g} MHz  {entry['baud']:>8}  "
+            f"{entry['url']}"
         )
     common.emit(options, {"boards": values}, "\n".join(lines))

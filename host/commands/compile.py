@@ -1,6 +1,6 @@
 """Lay a network out for an accelerator and write the image that a device loads.
 
-Without --config or --port the accelerator is the smallest that holds the network.
+Without --config, --board or --port the accelerator is the smallest that holds the network.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from . import common
 EXAMPLES = (
     "mnist-784-600-10 -o mnist.image",
     "network.npz --lanes 100,10",
+    "mnist-784-128-10 --board ulx3s-85f",
     "network.npz --port /dev/ttyUSB1",
 )
 
@@ -22,7 +23,11 @@ EXAMPLES = (
 def configure(parser: argparse.ArgumentParser) -> None:
     common.add_network(parser)
     common.add_config(parser)
-    parser.add_argument("--port", help="compile for the device at this port")
+    target = parser.add_mutually_exclusive_group()
+    target.add_argument(
+        "--board", metavar="NAME", help="compile for this board, built with its own lanes"
+    )
+    target.add_argument("--port", help="compile for the device at this port")
     common.add_baud(parser)
     parser.add_argument(
         "-o", "--output", metavar="FILE", help="the image (default: the network's name, .image)"
@@ -35,6 +40,8 @@ def run(options: argparse.Namespace) -> None:
     if options.port:
         with open_device(options.port, baud=options.baud) as device:
             config = device.config
+    elif options.board:
+        config = compile_network(network, board=options.board).config
     else:
         config = common.load_config(options, network)
     image = compile_network(network, config)
