@@ -4,6 +4,8 @@ Another neuron model is another component with these members, ``state_layout`` a
 an entry in :data:`NEURONS`.
 """
 
+from typing import Any
+
 from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
@@ -169,4 +171,4 @@ class SumNeuron(wiring.Component):
 
 
 #: The neuron models by their names in the configuration.
-NEURONS = {"current": CurrentNeuron, "sum": SumNeuron}
+NEURONS: dict[str, Any] = {"current": CurrentNeuron, "sum": SumNeuron}

@@ -190,19 +190,20 @@ def _threshold(rng: np.random.Generator, weights: np.ndarray, membrane_bits: int
 
 def _sample(rng: np.random.Generator, inputs: int, steps: int) -> np.ndarray:
     last = steps - 1
+    when: np.ndarray
     match rng.integers(12):
         case 0:
-            steps = np.full(inputs, NEVER)
+            when = np.full(inputs, NEVER)
         case 1:
             return np.zeros(inputs, dtype=np.int64)
         case 2:
-            steps = np.full(inputs, last)
+            when = np.full(inputs, last)
         case 3:  # one step, any
-            steps = np.full(inputs, rng.integers(0, last + 1))
+            when = np.full(inputs, rng.integers(0, last + 1))
         case 4:  # two steps
-            steps = rng.choice(rng.integers(0, last + 1, 2), inputs)
+            when = rng.choice(rng.integers(0, last + 1, 2), inputs)
         case 5:  # early, as latency codes are
-            steps = rng.integers(0, min(last, 7) + 1, inputs)
+            when = rng.integers(0, min(last, 7) + 1, inputs)
         case _:
-            steps = rng.integers(0, last + 1, inputs)
-    return np.where(rng.random(inputs) < rng.choice([0.2, 0.6, 1.0]), steps, NEVER)
+            when = rng.integers(0, last + 1, inputs)
+    return np.where(rng.random(inputs) < rng.choice([0.2, 0.6, 1.0]), when, NEVER)

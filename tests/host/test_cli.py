@@ -325,7 +325,11 @@ def test_demo_without_tools(run, monkeypatch):
         (["plot", "raster", DIGITS, "-o", "x.png", "--sample", "-1"], 3, "sample -1 was asked"),
         (["report", DIGITS, "-o", "x.doc"], 3, "must end in .txt, .json, .html"),
         (["report", DIGITS, "-o", "no/x.txt"], 1, "no/x.txt could not be written"),
-        (["quantise", DIGITS, "-o", "x.npz"], 3, "is a network already, which takes --k and --rows"),
+        (
+            ["quantise", DIGITS, "-o", "x.npz"],
+            3,
+            "is a network already, which takes --k and --rows",
+        ),
         (["quantise", DIGITS, "--k", "3", "--bits", "4", "-o", "x.npz"], 3, "not --bits"),
         (["quantise", "nothing.npz", "-o", "x.npz"], 4, "nothing.npz is no file"),
         (["train", "mnist-784"], 3, "there is no preset mnist-784"),
