@@ -45,29 +45,32 @@ def check_memories(board: Board, config: Config, planned: Sequence[PlannedMemory
     shape = "-".join(str(n) for n in (config.inputs, *(each.neurons for each in config.layers)))
     raise BuildError(
         f"{shape} at {config.layers[0].weight_bits} bits needs {needed} {_WORDS[name]}, but "
-        f"{board.name} has {available}; {_remedy(board, config)}"
+        f"{board.name} has {available}; "
+        f"{_remedy(board, config, available / needed)}"
     )
 
 
-def _remedy(board: Board, config: Config) -> str:
-    """What would fit instead."""
+def _remedy(board: Board, config: Config, share: float) -> str:
+    """What would fit instead, if ``share`` of the memory needed is there.
+
+    The weights take nearly all of it, so the search starts where they would suffice.
+    """
 
     def fits(changed: Config) -> bool:
         return _short(board.family.memory_plan(changed), board.resources) is None
 
     remedies = []
-    bits = config.layers[0].weight_bits
-    for fewer in range(bits - 1, WEIGHT_BITS_RANGE[0] - 1, -1):
-        if fits(_with(config, weight_bits=fewer)):
-            remedies.append(f"quantise the weights to {fewer} bits")
-            break
+    bits = int(config.layers[0].weight_bits * share)
+    while bits in WEIGHT_BITS_RANGE and not fits(_with(config, weight_bits=bits)):
+        bits -= 1
+    if bits in WEIGHT_BITS_RANGE:
+        remedies.append(f"quantise the weights to {bits} bits")
     if len(config.layers) > 1:
-        low, high = 0, config.layers[0].neurons
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if fits(_with(config, neurons=middle)) else (low, middle)
-        if low:
-            remedies.append(f"train at most {low} neurons in the first hidden layer")
+        neurons = int(config.layers[0].neurons * share)
+        while neurons and not fits(_with(config, neurons=neurons)):
+            neurons = int(neurons * 0.96)
+        if neurons:
+            remedies.append(f"train about {neurons} neurons in the first layer")
     return " or ".join([*remedies, "choose a larger board"])
 
 
@@ -115,9 +118,12 @@ def check_netlist(
         (name, family.memory_cells[kind]) for name, kind in cells if kind in family.memory_cells
     ]
     for memory in planned:
+        if memory.kind == "registers":
+            continue
         found = Counter(kind for name, kind in memories if f".{memory.name}." in f".{name}.")
-        if memory.kind in _KINDS and found[memory.kind] != memory.blocks:
-            made = ", ".join(f"{n} {kind}" for kind, n in sorted(found.items())) or "registers"
+        # Yosys may leave out bits that nothing reads, so it may take fewer.
+        if not 0 < found[memory.kind] <= memory.blocks:
+            made = ", ".join(f"{n} {kind} RAMs" for kind, n in sorted(found.items())) or "registers"
             raise BuildError(
                 f"memory {memory.name} ({memory.words} words of {memory.bits} bits) was to take "
                 f"{memory.blocks} {memory.kind} RAMs, but Yosys made it of {made}; use the version "

