@@ -193,7 +193,7 @@ def test_damaged_records_are_no_builds(tmp_path):
 def network(tmp_path_factory):
     rng = np.random.default_rng(1)
     layers = [
-        Layer(rng.integers(-100, 100, shape).astype(np.int8), threshold=300)
+        Layer(rng.integers(-100, 100, shape).astype(np.int8), k=4, threshold=300)
         for shape in ((12, 6), (6, 3))
     ]
     path = tmp_path_factory.mktemp("network") / "small.npz"
