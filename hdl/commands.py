@@ -121,21 +121,30 @@ class CommandProcessor(wiring.Component):
             streamer.word.eq(arg[:24]),
             streamer.words.eq(word),
             streamer.i.payload.eq(self.i.p.data),
-            reader.bitmap.eq(op == Op.INFER_BITMAP),
             reader.steps.eq(self.steps),
             reader.i.payload.eq(self.i.payload),
-            samples.i.payload.eq(reader.o.payload),
-            samples.commit.eq(reader.commit),
-            samples.discard.eq(reader.discard),
             crc.data.eq(streamer.o.p.data),
         ]
-        # A complete sample is handed over only when there is room to note whose it is.
+        m.d.sync += reader.bitmap.eq(op == Op.INFER_BITMAP)
+
+        # Between reader and buffer, there is a register for the sake of the clock. A complete sample is handed
+        # over only when there is room to note whose it is.
+        entry_take = Signal()
         wait = Signal()
         m.d.comb += [
             wait.eq(reader.commit & running),
-            samples.i.valid.eq(reader.o.valid & ~wait),
-            reader.o.ready.eq(samples.i.ready & ~wait),
+            entry_take.eq(samples.i.ready | ~samples.i.valid),
+            reader.o.ready.eq(entry_take & ~wait),
         ]
+        m.d.sync += samples.discard.eq(reader.discard)
+        with m.If(entry_take):
+            m.d.sync += [
+                samples.i.payload.eq(reader.o.payload),
+                samples.i.valid.eq(reader.o.valid & ~wait),
+                samples.commit.eq(reader.commit & ~wait),
+            ]
+        with m.If(reader.discard):
+            m.d.sync += [samples.i.valid.eq(0), samples.commit.eq(0)]
 
         def reply(code: Status) -> None:
             m.d.sync += status.eq(code)
@@ -168,7 +177,7 @@ class CommandProcessor(wiring.Component):
 
             with m.State("sample"):
                 m.d.comb += [reader.i.valid.eq(self.i.valid), self.i.ready.eq(reader.i.ready)]
-                with m.If(reader.commit & samples.i.ready & ~wait):
+                with m.If(reader.commit & reader.o.ready):
                     m.d.sync += [
                         running.eq(1),
                         running_bitmap.eq(reader.bitmap),

@@ -70,12 +70,11 @@ class PacketBuffer(wiring.Component):
 
         push = Signal()
         pushed = Signal.like(head)
-        # A register, so that a writer need not wait for the comparison; it may stay set for a cycle
-        # longer than need be.
+        # A register, so that a writer need not wait for the comparison. Whether there is a push is
+        # known last. It may stay set for a cycle longer than need be, after a read or a discard.
         full = Signal()
-        m.d.sync += full.eq(
-            self.discard | (Mux(push, head + 1, head)[: len(head)] == tail ^ self._depth)
-        )
+        limit = tail ^ self._depth
+        m.d.sync += full.eq(Mux(push, (head + 1)[: len(head)] == limit, head == limit))
         m.d.comb += [
             self.i.ready.eq(~full),
             push.eq(self.i.valid & self.i.ready),

@@ -95,6 +95,8 @@ class RegisterFile(wiring.Component):
             for name in ("known", "writable", "accepted", "current")
         }
         m.d.sync += [getattr(self.bus, name).eq(value) for name, value in answer.items()]
+        write = Signal()
+        m.d.sync += write.eq(self.bus.write & self.bus.accepted)
         # One comparison for the bits that no address uses keeps those for each register short.
         width = bits_for(max(address for _, address, _ in registers))
         with m.If(self.bus.address[width:] == 0), m.Switch(self.bus.address[:width]):
@@ -109,7 +111,7 @@ class RegisterFile(wiring.Component):
                         values = self._values[name]
                         offset = (self.bus.value - values[0])[:_WIDTH]
                         m.d.comb += answer["accepted"].eq(offset < len(values))
-                        with m.If(self.bus.write & self.bus.accepted):
+                        with m.If(write):
                             m.d.sync += contents[name].eq(self.bus.value)
 
         return m
