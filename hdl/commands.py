@@ -127,8 +127,8 @@ class CommandProcessor(wiring.Component):
         ]
         m.d.sync += reader.bitmap.eq(op == Op.INFER_BITMAP)
 
-        # There is a register between reader and buffer, for the sake of the clock. A complete sample
-        # is handed over only when there is room to note whose it is.
+        # Between reader and buffer is a register, for the sake of the clock. A complete sample is
+        # handed over only when there is room to note whose it is.
         entry_take = Signal()
         wait = Signal()
         m.d.comb += [
