@@ -18,6 +18,7 @@ from .memory_window import MemoryPort
 from .packet_buffer import PacketBuffer
 from .registers import RegisterBus
 from .sample_reader import SampleReader
+from .stream_register import StreamRegister
 from .token import event_layout, index_shape, result_layout
 
 __all__ = ["CommandProcessor"]
@@ -87,6 +88,9 @@ class CommandProcessor(wiring.Component):
         m = Module()
 
         m.submodules.hello = hello = HelloRom(self._hello)
+        # Data come late out of block RAM.
+        m.submodules.hello_stage = hello_stage = StreamRegister(packet_byte)
+        connect(m, hello.o, hello_stage.i)
         m.submodules.reader = reader = SampleReader(self._config)
         m.submodules.streamer = streamer = MemoryStreamer(self._config)
         restart = Signal()
@@ -306,7 +310,7 @@ class CommandProcessor(wiring.Component):
                 self.o.valid.eq(Mux(running, self.results.valid, answering)),
             ]
         with m.Elif(answer == _Answer.HELLO):
-            follow(hello.o)
+            follow(hello_stage.o)
         with m.Else():
             follow(streamer.o)
 
