@@ -5,6 +5,7 @@ import contextlib
 import errno
 import os
 import re
+import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -78,6 +79,9 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; errors are one sentence on standard error."""
     debug = bool(os.environ.get("FIRSTSPIKE_DEBUG"))
+    # Whoever ends a command politely gets the same tidy end as Ctrl-C; only the main thread may ask.
+    with contextlib.suppress(ValueError):
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         options = build_parser().parse_args(arguments)
         options.run(options)

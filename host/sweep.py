@@ -266,16 +266,15 @@ def measure(settings: Settings, point: Point) -> Outcome:
     board = load(settings.board)
     network = load_network(point.network)
     lanes = [point.lanes] + [board.later_lanes] * (len(network.layers) - 1)
-    config = configure(board, network, lanes, ways=settings.ways)
     try:
         built = build(
             board,
-            config,
+            configure(board, network, lanes, ways=settings.ways),
             seed=settings.seed,
             constraint_hz=settings.constraint_hz,
             allow_timing_miss=True,
         )
-    except (BuildError, CapacityError) as error:
+    except (BuildError, CapacityError, DataError) as error:
         if isinstance(error.__cause__, OSError | ImportError):
             raise
         return Outcome(point, error=str(error))

@@ -392,7 +392,8 @@ def test_an_unexpected_error_is_called_a_bug(fail, monkeypatch):
         cli.main(["info"])
 
 
-def test_interrupting_a_batch(run):
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM], ids=lambda ending: ending.name)
+def test_interrupting_a_batch(run, ending):
     """Ctrl-C on a real device in mid-batch: one sentence, and the next run works."""
     config = Image.load(run("compile", DIGITS, "--json")["output"]).config
     samples = np.tile(data.load("digits").x_test, (400, 1, 1))
@@ -403,7 +404,7 @@ def test_interrupting_a_batch(run):
     with PseudoTerminal(Counted(open_virtual("model:", config), 30_000, busy.set)) as terminal:
         process = start("run", terminal.path, DIGITS, "--dataset", "many.npz")
         assert busy.wait(60)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(ending)
         output, error = process.communicate(timeout=60)
         assert (process.returncode, output) == (130, "")
         assert error.strip().splitlines()[-1] == "firstspike: interrupted"
