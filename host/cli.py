@@ -79,7 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; errors are one sentence on standard error."""
     debug = bool(os.environ.get("FIRSTSPIKE_DEBUG"))
-    # Whoever ends a command politely gets the same tidy end as Ctrl-C; only the main thread may ask.
+    # Whoever ends a command politely gets the same tidy end as Ctrl-C. Only a main thread may ask.
     with contextlib.suppress(ValueError):
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
