@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..firmware.config import Config, Region
-from ..firmware.errors import BuildError
 from .board import Board, PlannedMemory, Resources, Step
+from .clocks import check_reach
 from .memories import plan
 
 if TYPE_CHECKING:
@@ -71,11 +71,7 @@ class ClockPlan:
         BuildError
             If the clock is out of the PLL's range.
         """
-        if not _OUTPUT[0] <= clock_hz <= _OUTPUT[1]:
-            raise BuildError(
-                f"a clock of {clock_hz / 1e6:g} MHz was asked for, but the PLL of an ECP5 reaches "
-                f"{_OUTPUT[0] / 1e6:g} to {_OUTPUT[1] / 1e6:g} MHz; choose --clock in this range"
-            )
+        check_reach(clock_hz, _OUTPUT, "the PLL of an ECP5")
         plans = []
         for divider in range(1, oscillator_hz // _PHASE_DETECTOR[0] + 1):
             detector = oscillator_hz / divider

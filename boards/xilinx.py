@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..firmware.config import Config, Region
-from ..firmware.errors import BuildError
 from .board import Board, PlannedMemory, Resources, Step
+from .clocks import check_reach
 
 if TYPE_CHECKING:
     from amaranth.build import Platform
@@ -58,12 +58,7 @@ class ClockPlan:
         BuildError
             If the clock is out of the MMCM's range.
         """
-        if not _OUTPUT[0] <= clock_hz <= _OUTPUT[1]:
-            raise BuildError(
-                f"a clock of {clock_hz / 1e6:g} MHz was asked for, but the MMCM of a 7 series part "
-                f"reaches {_OUTPUT[0] / 1e6:g} to {_OUTPUT[1] / 1e6:g} MHz; choose --clock in this "
-                "range"
-            )
+        check_reach(clock_hz, _OUTPUT, "the MMCM of a 7 series part")
         plans = []
         dividers = min(oscillator_hz // _PHASE_DETECTOR[0], _MAX_INPUT_DIVIDER)
         for divider in range(1, dividers + 1):
