@@ -20,9 +20,9 @@ verify() {
 verify mnist-784-600-10 -n 10000 --lanes 100,10
 verify mnist-784-600-10 -n 10000 --lanes 64,7
 verify mnist-784-600-10 -n 10000 --lanes 600,10
-verify mnist-784-600-10 -n 10000 --lanes 600,10 --neuron sum --ways 8
+verify mnist-784-600-10-fast -n 10000 --lanes 600,10 --neuron sum --ways 8
 verify mnist-784-600-10 -n 10000 --lanes 100,10 --neuron sum --ways 4
-verify mnist-784-128-10 -n 10000 --lanes 8,10 --neuron sum
+verify mnist-784-128-10 -n 10000 --lanes 8,5 --neuron sum
 verify mnist-784-600-10-4bit -n 10000 --lanes 50,10
 verify mnist-784-600-10-ternary -n 10000 --lanes 120,3
 verify mnist-784-400-400-10 -n 10000 --lanes 100,48,10
