@@ -7,9 +7,9 @@ module LUT4(input A, B, C, D, output Z);
     assign Z = chosen[0];
 endmodule
 
-// The block RAM, for which Yosys has no simulation model. Written from what Lattice's
-// memory usage guide (FPGA-TN-02204) says, and from how Yosys and nextpnr use the cells. What the
-// guide leaves open is answered with wrong data, so that a design that depends on it fails.
+// The block RAM, for which Yosys has no simulation model. Written from how Yosys and nextpnr use the
+// cells. What that leaves open is answered with wrong data, so that a design that depends on it
+// fails.
 
 // 1024 words of 18 bits: two bytes of 9, of which the narrow widths use the low 8 bits.
 //
