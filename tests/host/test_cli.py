@@ -371,9 +371,9 @@ def test_a_dataset_that_does_not_suit_the_network(fail):
 
 
 def test_a_device_that_answers_wrongly(fail, monkeypatch):
-    def wrong(network, samples, result):
+    def wrong(network, samples, result, config):
         result.label[3] ^= 1
-        compare(network, samples, result)
+        compare(network, samples, result, config)
 
     compare = common.compare
     monkeypatch.setattr(common, "compare", wrong)
