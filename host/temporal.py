@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from .firmware.crossings import crossings
 from .jit import jit
 
 __all__ = ["FLOOR", "Clock", "causal_layer", "simultaneous_layer"]
@@ -76,15 +77,13 @@ class Clock:
 
         Sums up to ``threshold`` (which fires in step 0) index the table; -1 means never.
         """
-        current = np.arange(self.threshold + 1, dtype=np.int64)
-        membrane = np.zeros_like(current)
-        table = np.full(current.shape, -1, dtype=np.int32)
-        for step in range(self.steps):
-            if step:
-                current -= current >> self.k
-            membrane += current
-            table[(membrane >= self.threshold) & (table < 0)] = step
-        return table
+        # Wide enough for the threshold to be a sum.
+        bits = self.threshold.bit_length() + 2
+        least = crossings(self.k, self.threshold, self.steps, bits)
+        sums = np.arange(self.threshold + 1)
+        # A sum spikes in the first step that asks no more of it.
+        table = self.steps - np.searchsorted(least[::-1], sums, side="right")
+        return np.where(table < self.steps, table, -1).astype(np.int32)
 
 
 def simultaneous_layer(

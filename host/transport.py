@@ -7,8 +7,8 @@ import contextlib
 import errno
 import os
 import select
+import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from .firmware.config import Config
@@ -138,9 +138,11 @@ class SerialTransport:
         except (OSError, ValueError) as error:
             raise PortError(_explain(port, error)) from error
         self._descriptor = self._find_descriptor()
-        # An FTDI chip otherwise keeps short answers for 16 ms. Fails where it means nothing.
-        with contextlib.suppress(AttributeError, OSError, ValueError, NotImplementedError):
-            self._port.set_low_latency_mode(True)
+        # An FTDI chip otherwise keeps short answers for 16 ms. Linux alone can ask it not to, which
+        # means nothing to a URL (AttributeError) or to other chips (ValueError).
+        if sys.platform == "linux":
+            with contextlib.suppress(AttributeError, OSError, ValueError):
+                self._port.set_low_latency_mode(True)
 
     def write(self, data: bytes) -> None:
         """Send all of ``data``.
@@ -247,7 +249,9 @@ def _ports_present() -> str:
 
 def _group(port: str) -> str:
     """The group that owns a port, ``dialout`` where that cannot be told."""
-    try:
-        return Path(port).group()
-    except (OSError, KeyError, NotImplementedError):
-        return "dialout"
+    # Not every system knows groups, and not every group has a name.
+    with contextlib.suppress(ImportError, OSError, KeyError):
+        import grp
+
+        return grp.getgrgid(os.stat(port).st_gid).gr_name
+    return "dialout"

@@ -1,6 +1,8 @@
 """Real ports: pseudo-terminals, sockets, what is absent, busy, unplugged or something else."""
 
 import contextlib
+import errno
+import grp
 import os
 import signal
 import socket
@@ -387,3 +389,36 @@ def test_a_remote_serial_port():
     ):
         device.load(CASE.network)
         check(device.infer(CASE.samples))
+
+
+@pytest.mark.parametrize("refusal", [None, ValueError, OSError], ids=str)
+def test_low_latency_is_asked_for_where_there_is_any(monkeypatch, refusal):
+    asked = []
+
+    def answer(port, value):
+        asked.append(value)
+        if refusal is not None:
+            raise refusal("not here")
+
+    monkeypatch.setattr(serial.Serial, "set_low_latency_mode", answer)
+    master, slave = os.openpty()
+    try:
+        SerialTransport(os.ttyname(slave)).close()
+    finally:
+        os.close(master)
+        os.close(slave)
+    assert asked == [True]
+
+
+def test_a_port_of_a_group_without_a_name(monkeypatch):
+    def nobody(gid):
+        raise KeyError(gid)
+
+    monkeypatch.setattr(grp, "getgrgid", nobody)
+
+    def denied(*_, **__):
+        raise OSError(errno.EACCES, "denied")
+
+    monkeypatch.setattr(serial, "serial_for_url", denied)
+    with pytest.raises(PortError, match="usermod -aG dialout"):
+        SerialTransport("/dev/null")
