@@ -167,35 +167,12 @@ class Layer(wiring.Component):
         stages = [(issue_valid, issue)]
         for cycle in range(self.layer.fetch_cycles):
             stages.append(stage(f"fetch_{cycle}", *stages[-1]))
+        for cycle in range(self.layer.gather_cycles):
+            stages.append(stage(f"gather_{cycle}", *stages[-1]))
         weight = self.weights[0].data
         if ways > 1:
-            # gather
-            stages.append(stage("gather_0", *stages[-1]))
-            _, gather = stages[-1]
-            terms = [
-                [Mux(spike, way.data[lane], 0) for lane in range(lanes)]
-                for spike, way in zip(gather.spikes, self.weights, strict=True)
-            ]
-            for cycle in range(self.layer.gather_cycles):
-                if cycle:
-                    stages.append(stage(f"gather_{cycle}", *stages[-1]))
-                sums = []
-                for first in range(0, len(terms), 4):
-                    four = terms[first : first + 4]
-                    total = [
-                        Signal(
-                            weight_shape(self.layer),
-                            name=f"gather_{cycle}_{first}_{lane}",
-                            reset_less=True,
-                        )
-                        for lane in range(lanes)
-                    ]
-                    m.d.sync += [
-                        total[lane].eq(sum(term[lane] for term in four)) for lane in range(lanes)
-                    ]
-                    sums.append(total)
-                terms = sums
-            (weight,) = terms
+            _, gather = stages[self.layer.fetch_cycles + 1]
+            weight = self._gather(m, gather.spikes)
         fetch_valid, fetch = stages[-1]
 
         # update
@@ -266,6 +243,39 @@ class Layer(wiring.Component):
             self.o.rows.eq(fire.rows),
         ]
         return m
+
+    def _gather(self, m: Module, spikes: Value) -> list[Value]:
+        """Add up the weights of the ways that have a spike, four at a time; return the sums.
+
+        Parameters
+        ----------
+        spikes
+            A bit for each way, in the cycle in which the weights come.
+        """
+        lanes = range(self.layer.lanes)
+        terms = [
+            [Mux(spike, way.data[lane], 0) for lane in lanes]
+            for spike, way in zip(spikes, self.weights, strict=True)
+        ]
+        for cycle in range(self.layer.gather_cycles):
+            sums = []
+            for first in range(0, len(terms), 4):
+                total = [
+                    Signal(
+                        weight_shape(self.layer),
+                        name=f"gather_{cycle}_{first}_{lane}",
+                        reset_less=True,
+                    )
+                    for lane in lanes
+                ]
+                m.d.sync += [
+                    total[lane].eq(sum(term[lane] for term in terms[first : first + 4]))
+                    for lane in lanes
+                ]
+                sums.append(total)
+            terms = sums
+        (total,) = terms
+        return total
 
     def _crossing(self, m: Module, valid: Value, ahead: data.View) -> Value:
         """Build the memory of the crossings; return the one of the step in stage ``update``.
