@@ -6,16 +6,14 @@ from typing import Self
 
 from amaranth.hdl import Array, ClockSignal, Instance, Module, Signal
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
 
 from ..firmware.config import Region
-from ..hdl.memory_window import word_layout
-from ..hdl.token import index_shape
+from ..hdl.weight_memory import weight_memory_members
 
-__all__ = ["BLOCK_BITS", "PackedMemory", "Packing"]
+__all__ = ["PackedMemory", "Packing"]
 
 #: Of a DP16KD.
-BLOCK_BITS = 18 * 1024
+_BLOCK_BITS = 18 * 1024
 
 _PORT_BITS = 18
 _ADDRESS_BITS = 14
@@ -43,10 +41,15 @@ class Packing:
     def blocks(self) -> int:
         return self.columns * self.banks
 
+    @property
+    def latency(self) -> int:
+        """Cycles of a read; several banks have a register behind the choice among them."""
+        return 2 if self.banks == 1 else 3
+
     @classmethod
     def best(cls, words: int, bits: int) -> Self:
         """The packing with the fewest blocks, and among these with the fewest banks."""
-        shapes = [(width, BLOCK_BITS // width) for width in (36, 18, 9)]
+        shapes = [(width, _BLOCK_BITS // width) for width in (36, 18, 9)]
         packings = [
             cls(width, depth, -(-bits // width), -(-words // depth)) for width, depth in shapes
         ]
@@ -74,18 +77,11 @@ class PackedMemory(wiring.Component):
     def __init__(self, region: Region) -> None:
         self.region = region
         self.packing = Packing.best(region.words, region.lanes * region.bits)
-        super().__init__(
-            {
-                "address": In(index_shape(region.words)),
-                "data": Out(word_layout(region)),
-                "store": In(1),
-                "word": In(word_layout(region)),
-            }
-        )
+        super().__init__(weight_memory_members(region))
 
     @property
     def latency(self) -> int:
-        return 2 if self.packing.banks == 1 else 3
+        return self.packing.latency
 
     def elaborate(self, platform) -> Module:
         m = Module()

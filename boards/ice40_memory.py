@@ -4,11 +4,9 @@ from itertools import product
 
 from amaranth.hdl import Array, ClockSignal, Const, Instance, Module, Signal
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
 
 from ..firmware.config import Region
-from ..hdl.memory_window import word_layout
-from ..hdl.token import index_shape
+from ..hdl.weight_memory import weight_memory_members
 
 __all__ = ["LargeMemory"]
 
@@ -37,20 +35,10 @@ class LargeMemory(wiring.Component):
     latency = 2
 
     def __init__(self, region: Region) -> None:
-        self.columns, self.banks = self.arrangement(region)
-        super().__init__(
-            {
-                "address": In(index_shape(region.words)),
-                "data": Out(word_layout(region)),
-                "store": In(1),
-                "word": In(word_layout(region)),
-            }
-        )
-
-    @staticmethod
-    def arrangement(region: Region) -> tuple[int, int]:
-        """Memories side by side and one behind the other."""
-        return -(-region.lanes * region.bits // _BITS), -(-region.words // _WORDS)
+        # Side by side, and one behind the other.
+        self.columns = -(-region.lanes * region.bits // _BITS)
+        self.banks = -(-region.words // _WORDS)
+        super().__init__(weight_memory_members(region))
 
     def elaborate(self, platform) -> Module:
         m = Module()

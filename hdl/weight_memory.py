@@ -1,5 +1,7 @@
 """A memory whose words hold one weight for each lane."""
 
+from typing import Any
+
 from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
@@ -9,14 +11,24 @@ from ..firmware.config import Region
 from .memory_window import word_layout
 from .token import index_shape
 
-__all__ = ["WeightMemory"]
+__all__ = ["WeightMemory", "weight_memory_members"]
+
+
+def weight_memory_members(region: Region) -> dict[str, Any]:
+    """Members of every component that holds a region's words; see :class:`WeightMemory`."""
+    return {
+        "address": In(index_shape(region.words)),
+        "data": Out(word_layout(region)),
+        "store": In(1),
+        "word": In(word_layout(region)),
+    }
 
 
 class WeightMemory(wiring.Component):
     """Holds the words of one region; reads or writes one a cycle.
 
     This one leaves it to the tools to find block RAM. A board with other memories gives the core
-    another component with the same members and its own ``latency``.
+    another component with the same members (:func:`weight_memory_members`) and its own ``latency``.
 
     Parameters
     ----------
@@ -42,14 +54,7 @@ class WeightMemory(wiring.Component):
         self.region = region
         self.latency = latency
         self.style = style
-        super().__init__(
-            {
-                "address": In(index_shape(region.words)),
-                "data": Out(word_layout(region)),
-                "store": In(1),
-                "word": In(word_layout(region)),
-            }
-        )
+        super().__init__(weight_memory_members(region))
 
     def elaborate(self, platform) -> Module:
         m = Module()
