@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from amaranth.build import Platform
     from amaranth.hdl import Module, Value
 
+    from .clocks import ClockPlan
+
 __all__ = ["Board", "Family", "PlannedMemory", "Resources", "Step"]
 
 
@@ -111,6 +113,8 @@ class Family(Protocol):
         Kind of memory (see :class:`PlannedMemory`) by type of cell in Yosys's netlists.
     bitstream : str
         File that the last step writes.
+    clock_plan : type
+        Its PLL's settings.
     """
 
     name: str
@@ -118,6 +122,7 @@ class Family(Protocol):
     cells: Mapping[str, Resources]
     memory_cells: Mapping[str, str]
     bitstream: str
+    clock_plan: "type[ClockPlan]"
 
     def memories(self, region: Region) -> Any:
         """Make the weight memory of a region, as
@@ -137,6 +142,7 @@ class Family(Protocol):
         BuildError
             If it is out of range.
         """
+        return self.clock_plan.nearest(board.oscillator_hz, clock_hz).hz
 
     def clock(self, m: "Module", platform: "Platform", board: "Board", clock_hz: int) -> int:
         """Make the domain ``sync`` with PLL and reset; return its exact frequency."""

@@ -3,11 +3,13 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from ..firmware.config import Config, Region
-from .board import Board, PlannedMemory, Resources, Step
-from .clocks import check_reach
+from .board import Board, Family, PlannedMemory, Resources, Step
+from .clocks import buffered_oscillator, check_reach, make_domain
+from .memories import SHAPES_OF_18K, fewest_blocks, plan
+from .steps import place_and_route, synthesise
 
 if TYPE_CHECKING:
     from amaranth.build import Platform
@@ -18,11 +20,21 @@ __all__ = ["GOWIN", "GW2A_18", "ClockPlan"]
 GW2A_18 = Resources(luts=20_736, ffs=15_552, block_rams=46)
 
 #: Limits of the PLL, in Hz, from the data sheet of the GW2A, grade C8/I7.
-_PHASE_DETECTOR = (3_000_000, 500_000_000)
+_MIN_PHASE_DETECTOR = 3_000_000
 _VCO = (500_000_000, 1_250_000_000)
 _OUTPUT = (3_906_250, 625_000_000)
 _MAX_DIVIDER = 64
 _OUTPUT_DIVIDERS = (2, 4, 8, 16, 32, 48, 64, 80, 96, 112, 128)
+
+#: Words and bits of a RAM16SDP4.
+_SMALL = (16, 4)
+
+#: What Yosys counts for a block RAM and for a RAM16SDP4.
+_BLOCK_COST, _SMALL_COST = 128, 4
+
+_BLOCK_RAMS = ("SP", "SPX9", "SDPB", "SDPX9B", "DPB", "DPX9B", "pROM", "pROMX9")
+
+_SYNTHESIS = "synth_gowin -family gw2a -top top -json top.json"
 
 #: Names of the weight memories of all layers but the first.
 _LATER_WEIGHTS = re.compile(r"layer_[1-9]\d*\.weights")
@@ -47,7 +59,7 @@ class ClockPlan:
         return round(self.oscillator_hz * self.multiplier / self.input_divider)
 
     @classmethod
-    def nearest(cls, oscillator_hz: int, clock_hz: int) -> "ClockPlan":
+    def nearest(cls, oscillator_hz: int, clock_hz: int) -> Self:
         """The plan nearest to ``clock_hz``, and of several the one with the fastest phase detector.
 
         Raises
@@ -57,7 +69,7 @@ class ClockPlan:
         """
         check_reach(clock_hz, _OUTPUT, "the PLL of a GW2A")
         plans = []
-        for divider in range(1, min(oscillator_hz // _PHASE_DETECTOR[0], _MAX_DIVIDER) + 1):
+        for divider in range(1, min(oscillator_hz // _MIN_PHASE_DETECTOR, _MAX_DIVIDER) + 1):
             multiplier = round(clock_hz * divider / oscillator_hz)
             hz = oscillator_hz * multiplier / divider
             vcos = [(hz * output, output) for output in _OUTPUT_DIVIDERS]
@@ -68,8 +80,27 @@ class ClockPlan:
         return min(plans, key=lambda entry: entry[:2])[-1]
 
 
-class _Gowin:
-    """The family; see :class:`~firstspike.boards.board.Family`."""
+def _family(board: Board) -> str:
+    """The die, as Apicula calls it."""
+    return board.platform().family
+
+
+def _distributed(words: int, bits: int) -> int:
+    """RAM16SDP4 that a memory takes."""
+    return -(-words // _SMALL[0]) * -(-bits // _SMALL[1])
+
+
+def _rule(words: int, bits: int, written: bool) -> tuple[str, int]:
+    """What Yosys makes of a memory: whichever has the lower cost."""
+    blocks = fewest_blocks(words, bits, SHAPES_OF_18K)
+    small = _distributed(words, bits)
+    if written and small * _SMALL_COST < blocks * _BLOCK_COST:
+        return "distributed", small
+    return "block", blocks
+
+
+class _Gowin(Family):
+    """The family."""
 
     name = "gowin"
     block_ram_bits = 18_432
@@ -83,22 +114,16 @@ class _Gowin:
             for edge in ("", "N")
             for kind in ("", "E", "S", "SE", "R", "RE", "P", "PE", "C", "CE")
         },
-        **{
-            name: Resources(block_rams=1)
-            for name in ("SP", "SPX9", "SDPB", "SDPX9B", "DPB", "DPX9B", "pROM", "pROMX9")
-        },
-        # nextpnr
-        "DFF": Resources(ffs=1),
+        **dict.fromkeys(_BLOCK_RAMS, Resources(block_rams=1)),
+        # nextpnr; some types have the same names
         "BSRAM": Resources(block_rams=1),
-        "RAM16SDP4": Resources(luts=4, distributed_rams=1),
     }
     memory_cells: Mapping[str, str] = {
-        **dict.fromkeys(
-            ("SP", "SPX9", "SDPB", "SDPX9B", "DPB", "DPX9B", "pROM", "pROMX9"), "block"
-        ),
+        **dict.fromkeys(_BLOCK_RAMS, "block"),
         **dict.fromkeys(("RAM16SDP1", "RAM16SDP2", "RAM16SDP4"), "distributed"),
     }
     bitstream = "top.fs"
+    clock_plan = ClockPlan
 
     def memories(self, region: Region) -> Any:
         from ..hdl.weight_memory import WeightMemory
@@ -110,8 +135,6 @@ class _Gowin:
         return 2
 
     def memory_plan(self, config: Config) -> list[PlannedMemory]:
-        from .memories import plan
-
         return [
             replace(memory, kind="distributed", blocks=_distributed(memory.words, memory.bits))
             if _LATER_WEIGHTS.search(memory.name)
@@ -119,27 +142,19 @@ class _Gowin:
             for memory in plan(config, self.memories, _rule, {})
         ]
 
-    def nearest_clock(self, board: Board, clock_hz: int) -> int:
-        return ClockPlan.nearest(board.oscillator_hz, clock_hz).hz
-
     def clock(self, m: "Module", platform: "Platform", board: Board, clock_hz: int) -> int:
-        from amaranth.hdl import ClockDomain, ClockSignal, Const, Instance, ResetSignal, Signal
-        from amaranth.lib import io
-        from amaranth.lib.cdc import FFSynchronizer
+        from amaranth.hdl import ClockSignal, Const, Instance, Signal
 
-        plan = ClockPlan.nearest(board.oscillator_hz, clock_hz)
-        m.submodules.oscillator = oscillator = io.Buffer(
-            "i", platform.request(platform.default_clk, dir="-")
-        )
-        m.domains += ClockDomain("sync")
+        settings = ClockPlan.nearest(board.oscillator_hz, clock_hz)
+        oscillator = buffered_oscillator(m, platform)
         locked = Signal()
         m.submodules.pll = Instance(
             "rPLL",
             p_DEVICE=_family(board),
-            p_FCLKIN=f"{plan.oscillator_hz / 1e6:g}",
-            p_IDIV_SEL=plan.input_divider - 1,
-            p_FBDIV_SEL=plan.multiplier - 1,
-            p_ODIV_SEL=plan.output_divider,
+            p_FCLKIN=f"{settings.oscillator_hz / 1e6:g}",
+            p_IDIV_SEL=settings.input_divider - 1,
+            p_FBDIV_SEL=settings.multiplier - 1,
+            p_ODIV_SEL=settings.output_divider,
             p_DYN_IDIV_SEL="false",
             p_DYN_FBDIV_SEL="false",
             p_DYN_ODIV_SEL="false",
@@ -157,7 +172,7 @@ class _Gowin:
             p_DYN_SDIV_SEL=2,
             p_CLKOUTD_SRC="CLKOUT",
             p_CLKOUTD3_SRC="CLKOUT",
-            i_CLKIN=oscillator.i,
+            i_CLKIN=oscillator,
             i_CLKFB=Const(0),
             i_RESET=Const(0),
             i_RESET_P=Const(0),
@@ -170,26 +185,23 @@ class _Gowin:
             o_CLKOUT=ClockSignal("sync"),
             o_LOCK=locked,
         )
-        # Set from power-up on and while there is no lock.
-        m.submodules.reset = FFSynchronizer(~locked, ResetSignal("sync"), init=1)
-        return plan.hz
+        make_domain(m, locked)
+        return settings.hz
 
     def overrides(self, constraint_hz: int) -> dict[str, Any]:
         return {}  # nextpnr takes the constraint as an argument
 
     def commands(self, board: Board, *, constraint_hz: int, seed: int) -> list[Step]:
         return [
-            Step("synthesise", "yosys", ("-p", _SYNTHESIS), "yosys.log"),
-            Step(
-                "place_and_route",
+            synthesise(_SYNTHESIS),
+            place_and_route(
                 "nextpnr-himbaechel-gowin",
                 (
                     *("--device", board.part, "--vopt", f"family={_family(board)}"),
                     *("--json", "top.json", "--vopt", "cst=top.cst", "--write", "top.pnr.json"),
-                    *("--freq", f"{constraint_hz / 1e6:g}", "--seed", str(seed)),
-                    *("--timing-allow-fail", "--report", "report.json"),
                 ),
-                "nextpnr.log",
+                constraint_hz=constraint_hz,
+                seed=seed,
             ),
             Step(
                 "pack",
@@ -198,43 +210,6 @@ class _Gowin:
                 "gowin_pack.log",
             ),
         ]
-
-
-def _family(board: Board) -> str:
-    """The die, as Apicula calls it."""
-    return board.platform().family
-
-
-#: No memory of the design is read at the address that is being written, or what is read then is not
-#: used. Yosys does not know that and would build a bypass around each.
-_SYNTHESIS = (
-    "read_rtlil top.il; "
-    "setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:TRANSPARENCY_MASK=1'0 %i; "
-    "synth_gowin -family gw2a -top top -json top.json"
-)
-
-#: Words of a block RAM by their width.
-_SHAPES = {36: 512, 18: 1_024, 9: 2_048, 4: 4_096, 2: 8_192, 1: 16_384}
-
-#: Words and bits of a RAM16SDP4.
-_SMALL = (16, 4)
-
-#: What Yosys counts for a block RAM and for a RAM16SDP4.
-_BLOCK_COST, _SMALL_COST = 128, 4
-
-
-def _distributed(words: int, bits: int) -> int:
-    """RAM16SDP4 that a memory takes."""
-    return -(-words // _SMALL[0]) * -(-bits // _SMALL[1])
-
-
-def _rule(words: int, bits: int, written: bool) -> tuple[str, int]:
-    """What Yosys makes of a memory, as a plan."""
-    blocks = min(-(-bits // width) * -(-words // depth) for width, depth in _SHAPES.items())
-    small = _distributed(words, bits)
-    if written and small * _SMALL_COST < blocks * _BLOCK_COST:
-        return "distributed", small
-    return "block", blocks
 
 
 GOWIN = _Gowin()

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from ..firmware.config import Config, Region
-from .board import Board, PlannedMemory, Resources, Step
-from .clocks import check_reach
+from .board import Board, Family, PlannedMemory, Resources, Step
+from .clocks import CLOCK_NET, check_reach
+from .memories import fewest_blocks, plan
+from .steps import place_and_route, synthesise
 
 if TYPE_CHECKING:
     from amaranth.build import Platform
@@ -17,7 +19,6 @@ __all__ = ["ICE40", "ICE40UP5K", "ClockPlan"]
 ICE40UP5K = Resources(luts=5_280, ffs=5_280, block_rams=30, large_rams=4)
 
 #: Limits of the PLL, in Hz, from the family's data sheet.
-_PHASE_DETECTOR = (10_000_000, 133_000_000)
 _VCO = (533_000_000, 1_066_000_000)
 _OUTPUT = (16_000_000, 275_000_000)
 _MAX_MULTIPLIER = 128
@@ -26,10 +27,16 @@ _OUTPUT_SHIFTS = range(1, 7)
 #: The loop filter: its range goes up by one with each of these frequencies of the phase detector.
 _FILTER_RANGES = (17_000_000, 26_000_000, 44_000_000, 66_000_000, 101_000_000)
 
-_CLOCK = "core_clock"
-
 #: Block RAM reads as zeros for 3 µs after the configuration has been loaded.
 _RESET_SECONDS = 15e-6
+
+#: Words of a block RAM by their width.
+_SHAPES = {16: 256, 8: 512, 4: 1_024, 2: 2_048}
+
+#: Yosys makes registers of a memory that has fewer bits for each block RAM that it would take.
+_LEAST_BITS = 64
+
+_SYNTHESIS = "synth_ice40 -device u -top top -json top.json"
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ class ClockPlan:
         return 1 + sum(self.oscillator_hz >= limit for limit in _FILTER_RANGES)
 
     @classmethod
-    def nearest(cls, oscillator_hz: int, clock_hz: int) -> "ClockPlan":
+    def nearest(cls, oscillator_hz: int, clock_hz: int) -> Self:
         """The plan nearest to ``clock_hz``.
 
         Raises
@@ -74,8 +81,14 @@ class ClockPlan:
         return min(plans, key=lambda plan: abs(plan.hz - clock_hz))
 
 
-class _Ice40:
-    """The family; see :class:`~firstspike.boards.board.Family`."""
+def _rule(words: int, bits: int, written: bool) -> tuple[str, int]:
+    """What Yosys makes of a memory: block RAM unless it is tiny."""
+    blocks = fewest_blocks(words, bits, _SHAPES)
+    return ("block", blocks) if words * bits >= _LEAST_BITS * blocks else ("registers", 0)
+
+
+class _Ice40(Family):
+    """The family."""
 
     name = "ice40"
     block_ram_bits = 4_096
@@ -98,6 +111,7 @@ class _Ice40:
     }
     memory_cells: Mapping[str, str] = {"SB_RAM40_4K": "block", "SB_SPRAM256KA": "large"}
     bitstream = "top.bin"
+    clock_plan = ClockPlan
 
     def memories(self, region: Region) -> Any:
         from ..hdl.weight_memory import WeightMemory
@@ -110,33 +124,27 @@ class _Ice40:
         return 2
 
     def memory_plan(self, config: Config) -> list[PlannedMemory]:
-        from .memories import plan
-
         return plan(config, self.memories, _rule, {"SB_SPRAM256KA": "large"})
-
-    def nearest_clock(self, board: Board, clock_hz: int) -> int:
-        return ClockPlan.nearest(board.oscillator_hz, clock_hz).hz
 
     def clock(self, m: "Module", platform: "Platform", board: Board, clock_hz: int) -> int:
         from amaranth.hdl import ClockDomain, ClockSignal, Const, Instance, ResetSignal, Signal
         from amaranth.lib.cdc import FFSynchronizer
 
-        plan = ClockPlan.nearest(board.oscillator_hz, clock_hz)
+        settings = ClockPlan.nearest(board.oscillator_hz, clock_hz)
         oscillator = platform.request(platform.default_clk, dir="-")
         m.domains += ClockDomain("sync")
         m.domains += (start := ClockDomain("start", reset_less=True, local=True))
         locked = Signal()
-        # Yosys keeps one of the many names of the clock: this one, which the constraint uses.
-        clock = Signal(name=_CLOCK, attrs={"keep": 1})
+        clock = Signal(name=CLOCK_NET, attrs={"keep": 1})
         # Its input is the pad beside it and its output a global network.
         m.submodules.pll = Instance(
             "SB_PLL40_PAD",
             p_FEEDBACK_PATH="SIMPLE",
             p_PLLOUT_SELECT="GENCLK",
             p_DIVR=Const(0, 4),
-            p_DIVF=Const(plan.multiplier - 1, 7),
-            p_DIVQ=Const(plan.output_shift, 3),
-            p_FILTER_RANGE=Const(plan.filter_range, 3),
+            p_DIVF=Const(settings.multiplier - 1, 7),
+            p_DIVQ=Const(settings.output_shift, 3),
+            p_FILTER_RANGE=Const(settings.filter_range, 3),
             i_PACKAGEPIN=oscillator.io,
             i_RESETB=Const(1),
             i_BYPASS=Const(0),
@@ -147,7 +155,7 @@ class _Ice40:
 
         steady = Signal()
         m.submodules.steady = FFSynchronizer(locked, steady, o_domain="start")
-        cycles = round(_RESET_SECONDS * plan.hz)
+        cycles = round(_RESET_SECONDS * settings.hz)
         timer = Signal(range(cycles + 1))
         running = Signal()
         with m.If(~steady):
@@ -157,50 +165,27 @@ class _Ice40:
         with m.Else():
             m.d.start += timer.eq(timer + 1)
         m.d.comb += ResetSignal("sync").eq(~running)
-        return plan.hz
+        return settings.hz
 
     def overrides(self, constraint_hz: int) -> dict[str, Any]:
         # Otherwise nextpnr derives the PLL's frequency from the oscillator's.
-        return {"add_constraints": f"set_frequency {_CLOCK} {constraint_hz / 1e6:g}"}
+        return {"add_constraints": f"set_frequency {CLOCK_NET} {constraint_hz / 1e6:g}"}
 
     def commands(self, board: Board, *, constraint_hz: int, seed: int) -> list[Step]:
         device, package = board.part.split("-")
         return [
-            Step("synthesise", "yosys", ("-p", _SYNTHESIS), "yosys.log"),
-            Step(
-                "place_and_route",
+            synthesise(_SYNTHESIS),
+            place_and_route(
                 "nextpnr-ice40",
                 (
                     *(f"--{device.removeprefix('iCE40').lower()}", "--package", package.lower()),
                     *("--json", "top.json", "--pcf", "top.pcf", "--asc", "top.asc"),
-                    *("--freq", f"{constraint_hz / 1e6:g}", "--seed", str(seed)),
-                    *("--timing-allow-fail", "--report", "report.json"),
                 ),
-                "nextpnr.log",
+                constraint_hz=constraint_hz,
+                seed=seed,
             ),
             Step("pack", "icepack", ("top.asc", self.bitstream), "icepack.log"),
         ]
-
-
-#: No memory of the design is read at the address that is being written, or what is read then is not
-#: used. Yosys does not know that and would build a bypass around each.
-_SYNTHESIS = (
-    "read_rtlil top.il; "
-    "setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:TRANSPARENCY_MASK=1'0 %i; "
-    "synth_ice40 -device u -top top -json top.json"
-)
-
-#: Words of a block RAM by their width.
-_SHAPES = {16: 256, 8: 512, 4: 1_024, 2: 2_048}
-
-#: Yosys makes registers of a memory that has fewer bits for each block RAM that it would take.
-_LEAST_BITS = 64
-
-
-def _rule(words: int, bits: int, written: bool) -> tuple[str, int]:
-    """What Yosys makes of a memory, as a plan."""
-    blocks = min(-(-bits // width) * -(-words // depth) for width, depth in _SHAPES.items())
-    return ("block", blocks) if words * bits >= _LEAST_BITS * blocks else ("registers", 0)
 
 
 ICE40 = _Ice40()

@@ -2,13 +2,16 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..firmware.config import Config
 from .board import PlannedMemory
 
-__all__ = ["Rule", "plan"]
+__all__ = ["SHAPES_OF_18K", "Rule", "fewest_blocks", "plan"]
+
+#: Words of a block RAM of 18 kbit by their width.
+SHAPES_OF_18K = {36: 512, 18: 1_024, 9: 2_048, 4: 4_096, 2: 8_192, 1: 16_384}
 
 #: Gives for a memory of so many words and bits, and whether it can be written, its kind and how
 #: many blocks of it that takes.
@@ -20,6 +23,19 @@ _LINE = re.compile(
     r"^  cell (?P<cell>\S+) ",
     re.MULTILINE,
 )
+
+
+def fewest_blocks(words: int, bits: int, shapes: Mapping[int, int]) -> int:
+    """Block RAMs that a memory takes in the shape that suits it best.
+
+    Parameters
+    ----------
+    words, bits : int
+        Of a word each.
+    shapes : mapping
+        Words of a block RAM by their width.
+    """
+    return min(-(-bits // width) * -(-words // depth) for width, depth in shapes.items())
 
 
 def plan(
