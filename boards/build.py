@@ -275,6 +275,7 @@ def build(
             for name, text in files(build_id).items():
                 (work / name).write_text(text)
             seconds = {"elaborate": time.monotonic() - started}
+            cells: list[tuple[str, str]] = []
             for step in steps:
                 began = time.monotonic()
                 if step.stage == "pack" and _fmax(work) < clock_hz:
@@ -283,7 +284,8 @@ def build(
                 tools[step.tool].run(step, work, progress)
                 seconds[step.stage] = time.monotonic() - began
                 if step.stage == "synthesise":
-                    check_netlist(board, planned, _cells(work / _NETLIST))
+                    cells = _cells(work / _NETLIST)
+                    check_netlist(board, planned, cells)
             bitstream = work / board.family.bitstream
             made = bitstream.exists()
             Build(
@@ -297,7 +299,7 @@ def build(
                 fmax_hz=_fmax(work),
                 tools={name: tool.version for name, tool in tools.items()},
                 seconds={name: round(value, 1) for name, value in seconds.items()},
-                used=_used(board, work),
+                used=_used(board, work, cells),
                 available=board.resources,
                 planned=planned,
                 bitstream=bitstream if made else None,
@@ -352,11 +354,10 @@ def _make_entry(entry: Path, make: Callable[[Path], None]) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if (entry / _RECORD).exists():
             return
-        failed = entry.parent / f"{entry.name}.failed"
-        shutil.rmtree(failed, ignore_errors=True)
+        work = entry.parent / f"{entry.name}.failed"
+        shutil.rmtree(work, ignore_errors=True)
         # Whatever another process left that was killed; the lock tells that none is at work.
         shutil.rmtree(entry, ignore_errors=True)
-        work = failed
         work.mkdir()
         try:
             make(work)
@@ -394,16 +395,14 @@ def _fmax(folder: Path) -> float:
     return min((clock["achieved"] for clock in clocks), default=0.0) * 1e6
 
 
-def _used(board: Board, folder: Path) -> Resources:
-    """What the placed design takes, as nextpnr counts."""
+def _used(board: Board, folder: Path, cells: list[tuple[str, str]]) -> Resources:
+    """What the placed design takes, as nextpnr counts, or Yosys where nextpnr does not."""
     path = folder / _REPORT
     if not path.exists():
         return Resources()
     utilisation = json.loads(path.read_text())["utilization"]
     counts = {kind: entry["used"] for kind, entry in utilisation.items()}
-    synthesised = Resources.of(
-        Counter(kind for _, kind in _cells(folder / _NETLIST)), board.family.cells
-    )
+    synthesised = Resources.of(Counter(kind for _, kind in cells), board.family.cells)
     placed = Resources.of(counts, board.family.cells)
     return Resources(
         **{name: value or getattr(synthesised, name) for name, value in asdict(placed).items()}

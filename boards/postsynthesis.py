@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ..firmware.config import Config
 from .board import Board, Step
+from .tools import run
 
 __all__ = ["synthesise"]
 
@@ -36,7 +37,6 @@ def synthesise(board: Board, config: Config, clock_hz: int) -> str:
     from amaranth.back import rtlil
 
     from ..hdl.accelerator import Accelerator
-    from .tools import run
 
     accelerator = Accelerator(config, clock_hz=clock_hz, memories=board.family.memories)
     synthesis = board.family.commands(board, constraint_hz=board.clock_hz, seed=1)[:1]

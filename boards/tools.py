@@ -177,11 +177,9 @@ def find_all(names: Iterable[str], *, native: bool = False) -> dict[str, Tool]:
     return {name: find(name, native=native) for name in names}
 
 
-def run(
-    step: Step, folder: Path, *, native: bool = False, progress: Progress | None = None
-) -> None:
+def run(step: Step, folder: Path) -> None:
     """Find the tool of a step and run it in ``folder``, as :meth:`Tool.run` does."""
-    find(step.tool, native=native).run(step, folder, progress or (lambda text, share: None))
+    find(step.tool).run(step, folder, lambda text, share: None)
 
 
 def _version(name: str, path: str, packaged: bool) -> str:
