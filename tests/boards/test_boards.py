@@ -39,20 +39,10 @@ def test_clock_out_of_range_is_refused(name):
 
 
 @pytest.mark.parametrize("name", boards.names())
-def test_design_is_the_same_each_time(name):
-    from firstspike.boards.top import Top
-
+def test_design_is_the_same_each_time(name, design_files):
     board = boards.load(name)
-
-    def files():
-        top = Top(board, SMALL, clock_hz=board.clock_hz, baud=board.baud, build_id=7)
-        platform = board.platform()
-        return platform.prepare(
-            top, "top", emit_src=False, **board.family.overrides(board.clock_hz)
-        ).files
-
-    first = files()
-    assert first == files()
+    first = design_files(board, SMALL, board.clock_hz)
+    assert first == design_files(board, SMALL, board.clock_hz)
     assert not any("/" in name for name in first)
 
 

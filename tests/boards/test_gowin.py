@@ -4,7 +4,6 @@ import pytest
 from firstspike import boards
 from firstspike.boards.build import configure
 from firstspike.boards.gowin import GOWIN, ClockPlan
-from firstspike.boards.top import Top
 from firstspike.firmware.errors import BuildError
 from firstspike.shipped import load_network
 
@@ -36,12 +35,11 @@ def test_default_network_fits():
     assert blocks <= board.resources.block_rams
 
 
-def test_pins():
+def test_pins(design_files):
     board = boards.load("tang-primer-20k")
     config = configure(board, load_network("digits-64-32-10"), [4])
-    top = Top(board, config, clock_hz=board.clock_hz, baud=board.baud)
-    plan = board.platform().prepare(top, "top", **GOWIN.overrides(54_000_000))
-    lines = plan.files["top.cst"].replace(";", "").replace('"', "").splitlines()
+    constraints = design_files(board, config, 54_000_000)["top.cst"]
+    lines = constraints.replace(";", "").replace('"', "").splitlines()
     pins = dict(line.split()[1:3] for line in lines if line.startswith("IO_LOC"))
     assert pins == {
         "clk27_0__io": "H11",

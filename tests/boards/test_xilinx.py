@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from firstspike import boards
 from firstspike.boards.build import configure
-from firstspike.boards.top import Top
 from firstspike.boards.xilinx import SERIES7, ClockPlan
 from firstspike.firmware.errors import BuildError
 from firstspike.shipped import load_network
@@ -32,13 +31,9 @@ def board():
 
 
 @pytest.fixture(scope="module")
-def files(board):
+def files(board, design_files):
     config = configure(board, load_network("digits-64-32-10"), [4])
-    top = Top(board, config, clock_hz=board.clock_hz, baud=board.baud)
-    plan = board.platform().prepare(top, "top", **SERIES7.overrides(board.clock_hz))
-    return {
-        name: text if isinstance(text, str) else text.decode() for name, text in plan.files.items()
-    }
+    return design_files(board, config, board.clock_hz)
 
 
 @pytest.mark.parametrize("asked", [5_000_000, 50_000_000, 80_000_000, 100_000_000, 133_000_000])

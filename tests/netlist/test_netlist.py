@@ -6,9 +6,8 @@ import sys
 from pathlib import Path
 
 import firstspike
-import numpy as np
 import pytest
-from firstspike import data, encode, netlist
+from firstspike import boards, data, encode, netlist
 from firstspike.firmware.config import Config, LayerConfig
 from firstspike.firmware.errors import BuildError, Mismatch
 from firstspike.selftest import compare, selftest
@@ -66,11 +65,5 @@ def test_boards_whose_cells_have_no_models():
 def test_the_default_configuration_is_the_boards():
     network = firstspike.load_network("digits-64-32-10")
     config = netlist.configure("icebreaker", network)
-    assert config.layers[0].lanes == min(firstspike_lanes("icebreaker"), 32)
-    assert np.array_equal([layer.neurons for layer in config.layers], [32, 10])
-
-
-def firstspike_lanes(board):
-    from firstspike import boards
-
-    return boards.load(board).lanes
+    assert config.layers[0].lanes == min(boards.load("icebreaker").lanes, 32)
+    assert [layer.neurons for layer in config.layers] == [32, 10]
