@@ -20,6 +20,7 @@ from .firmware.formats import NEVER
 from .firmware.network import Network
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from .boards.board import Resources
@@ -133,14 +134,16 @@ def decision_steps(inference: "Inference") -> "Figure":
     axis = figure.subplots()
     counts = np.bincount(inference.step)
     axis.bar(np.arange(len(counts)), counts, width=1.0, color=_OURS, edgecolor="white")
-    for value, name, style in (
-        (inference.step.mean(), "mean", "-"),
-        (np.median(inference.step), "median", "--"),
-    ):
-        axis.axvline(value, color=_MARK, linestyle=style, label=f"{name} {value:.4g}")
-    axis.legend(frameon=False)
+    _mark(axis, {"mean": inference.step.mean(), "median": np.median(inference.step)}, ".4g")
     axis.set(xlabel="decision step", ylabel="samples", xlim=(-0.7, len(counts) - 0.3))
     return figure
+
+
+def _mark(axis: "Axes", values: Mapping[str, float], form: str) -> None:
+    """Mark two values of a histogram by name, the first with a whole line."""
+    for (name, value), style in zip(values.items(), ("-", "--"), strict=True):
+        axis.axvline(value, color=_MARK, linestyle=style, label=f"{name} {value:{form}}")
+    axis.legend(frameon=False)
 
 
 def accuracy_by_step(inference: "Inference", labels: np.ndarray) -> "Figure":
@@ -275,12 +278,7 @@ def cycles(counts: np.ndarray) -> "Figure":
     figure = _figure(6, 3.2)
     axis = figure.subplots()
     axis.hist(counts, bins=min(60, int(np.ptp(counts)) + 1), color=_OURS, edgecolor="white")
-    for value, name, style in (
-        (counts.mean(), "mean", "-"),
-        (np.percentile(counts, 99), "99 %", "--"),
-    ):
-        axis.axvline(value, color=_MARK, linestyle=style, label=f"{name} {value:.1f}")
-    axis.legend(frameon=False)
+    _mark(axis, {"mean": counts.mean(), "99 %": np.percentile(counts, 99)}, ".1f")
     axis.set(xlabel="clock cycles", ylabel="samples")
     return figure
 
@@ -323,7 +321,9 @@ def sweep(points: "Sweep") -> "Figure":
         axis.set(xlabel="lanes", ylabel=label)
     axes[0].set_ylim(bottom=0)
     axes[1].set_ylim(bottom=0)
-    axes[2].set_yscale("log")
+    # Nothing has no logarithm.
+    if any(not outcome.error for outcome in points.outcomes):
+        axes[2].set_yscale("log")
     axes[2].yaxis.set_major_formatter("{x:g}")
     axes[2].yaxis.set_minor_formatter("{x:g}")
     axes[0].legend(frameon=False)
