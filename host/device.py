@@ -290,9 +290,7 @@ class Device:
         if self._crc(number, 0, region.words) == zlib.crc32(data):
             bar.update(len(data))
             return
-        # A quarter of the buffer: the line stays busy while the device stores a frame.
-        words = max(1, self.config.buffer_bytes // 4 // region.lanes)
-        spans = [(word, min(words, region.words - word)) for word in range(0, region.words, words)]
+        spans = self._spans(region)
         parts = {
             word: data[word * region.lanes : (word + count) * region.lanes] for word, count in spans
         }
@@ -467,16 +465,15 @@ class Device:
             If there is no such region.
         """
         number, region = self._region(name)
-        count = max(1, self.config.buffer_bytes // 4 // region.lanes)
         return b"".join(
             self._link.stream(
                 Request(
                     Op.READ_MEMORY,
                     memory_address(number, word),
-                    _U32.pack(min(count, region.words - word)),
-                    answer_bytes=min(count, region.words - word) * region.lanes,
+                    _U32.pack(count),
+                    answer_bytes=count * region.lanes,
                 )
-                for word in range(0, region.words, count)
+                for word, count in self._spans(region)
             )
         )
 
@@ -501,17 +498,22 @@ class Device:
             )
         self._image = None
         self.write_register("model", 0)
-        count = max(1, self.config.buffer_bytes // 4 // region.lanes)
         written = self._link.stream(
             Request(
                 Op.WRITE_MEMORY,
                 memory_address(number, word),
                 data[word * region.lanes : (word + count) * region.lanes],
             )
-            for word in range(0, region.words, count)
+            for word, count in self._spans(region)
         )
         for _ in written:
             pass
+
+    def _spans(self, region: Region) -> list[tuple[int, int]]:
+        """First word and number of words of each piece that a region is moved in."""
+        # A quarter of the buffer: the line stays busy while the device stores a frame.
+        most = max(1, self.config.buffer_bytes // 4 // region.lanes)
+        return [(word, min(most, region.words - word)) for word in range(0, region.words, most)]
 
     def _region(self, name: str) -> tuple[int, Region]:
         regions = {region.name: number for number, region in enumerate(self.config.regions)}
