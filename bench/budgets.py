@@ -10,10 +10,11 @@ Ends with 1 if a build exceeds its budget, in boards/budgets.json, or there is n
 import argparse
 import sys
 
-from firstspike import boards, data, encode
+from firstspike import boards
 from firstspike.boards.budget import RECORDS, Budget, budgets
 from firstspike.boards.build import build, configure
 from firstspike.build_report import BuildReport
+from firstspike.data import encode_test_images
 from firstspike.firmware.errors import FirstspikeError
 from firstspike.shipped import load_network
 
@@ -30,9 +31,7 @@ def measure(budget: Budget) -> BuildReport:
         seed=budget.seed,
         allow_timing_miss=True,
     )
-    dataset = data.load(network.meta["dataset"])
-    samples = encode.from_meta(network.meta["encoding"]).encode(dataset.x_test)
-    return BuildReport.of(built, network, samples, dataset.y_test, f"{dataset.name} test")
+    return BuildReport.of(built, network, *encode_test_images(network))
 
 
 def main() -> int:

@@ -25,10 +25,12 @@ from typing import Self
 
 import numpy as np
 
+from .encode import from_meta
 from .firmware.errors import DataError
 from .firmware.files import write_atomically
+from .firmware.network import Network
 
-__all__ = ["NAMES", "Dataset", "load", "read_idx"]
+__all__ = ["NAMES", "Dataset", "encode_test_images", "load", "read_idx"]
 
 #: Names that :func:`load` knows.
 NAMES = ("mnist", "fashion-mnist", "kmnist", "digits")
@@ -211,6 +213,30 @@ def load(name: str | os.PathLike[str], *, progress: bool = True) -> Dataset:
                 "do not belong together"
             )
     return Dataset(text, *arrays)
+
+
+def encode_test_images(network: Network) -> tuple[np.ndarray, np.ndarray, str]:
+    """Load the test images of the data set that a network is for, encoded as it takes them.
+
+    Returns
+    -------
+    samples : (batch, inputs) int32
+        Spike steps.
+    labels : (batch,) integers
+    name : str
+        What the samples are, such as ``mnist test``.
+
+    Raises
+    ------
+    DataError
+        If the network does not say what it is for, or the data set cannot be had.
+    """
+    for name in ("dataset", "encoding"):
+        if name not in network.meta:
+            raise DataError(f"the network does not say its {name}; train or quantise it with one")
+    dataset = load(network.meta["dataset"], progress=False)
+    samples = from_meta(network.meta["encoding"]).encode(dataset.x_test)
+    return samples, dataset.y_test, f"{dataset.name} test"
 
 
 def read_idx(path: str | os.PathLike[str], dimensions: int) -> np.ndarray:

@@ -8,13 +8,21 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .firmware.errors import DataError
+from .firmware.errors import DataError, FirstspikeError
 from .firmware.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Document", "html_figure", "html_list", "html_page", "html_table", "text_table"]
+__all__ = [
+    "Document",
+    "html_figure",
+    "html_list",
+    "html_page",
+    "html_table",
+    "make_folder",
+    "text_table",
+]
 
 
 class Document(ABC):
@@ -65,6 +73,24 @@ class Document(ABC):
     def _writers(self) -> dict[str, Callable[[], str]]:
         """What makes the text of a file, by the end of its name."""
         return {".txt": self.to_text, ".json": self.to_json, ".html": self.to_html}
+
+
+def make_folder(name: str | os.PathLike[str]) -> Path:
+    """Make the folder for results first, so that no work is lost on one that cannot be made.
+
+    Raises
+    ------
+    FirstspikeError
+        If it cannot be made.
+    """
+    folder = Path(name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FirstspikeError(
+            f"the folder {folder} cannot be made ({error.strerror or error}); choose another"
+        ) from error
+    return folder
 
 
 def text_table(rows: Sequence[Sequence[str]]) -> list[str]:

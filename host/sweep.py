@@ -11,8 +11,16 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from .document import Document, html_figure, html_list, html_page, html_table, text_table
-from .firmware.errors import BuildError, CapacityError, DataError, FirstspikeError, ModelFileError
+from .document import (
+    Document,
+    html_figure,
+    html_list,
+    html_page,
+    html_table,
+    make_folder,
+    text_table,
+)
+from .firmware.errors import BuildError, CapacityError, DataError, ModelFileError
 from .shipped import load_network, names
 
 if TYPE_CHECKING:
@@ -258,13 +266,15 @@ def measure(settings: Settings, point: Point) -> Outcome:
     FirstspikeError
         If it is not the point's fault that there is no build.
     """
-    from . import data, encode
     from .boards import load
     from .boards.build import build, configure
     from .build_report import BuildReport
+    from .data import encode_test_images
 
     board = load(settings.board)
     network = load_network(point.network)
+    # First, so that no build is lost on a network whose images cannot be had.
+    samples, labels, dataset = encode_test_images(network)
     lanes = [point.lanes] + [board.later_lanes] * (len(network.layers) - 1)
     try:
         built = build(
@@ -278,9 +288,7 @@ def measure(settings: Settings, point: Point) -> Outcome:
         if isinstance(error.__cause__, OSError | ImportError):
             raise
         return Outcome(point, error=str(error))
-    dataset = data.load(network.meta["dataset"], progress=False)
-    samples = encode.from_meta(network.meta["encoding"]).encode(dataset.x_test)
-    report = BuildReport.of(built, network, samples, dataset.y_test, f"{dataset.name} test")
+    report = BuildReport.of(built, network, samples, labels, dataset)
     cycles = report.cycle_spread.mean
     return Outcome(
         point,
@@ -366,12 +374,7 @@ def run(
 
 def _resume(settings: Settings, folder: Path) -> dict[Point, Outcome]:
     """What a folder holds of a sweep with these settings."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FirstspikeError(
-            f"the folder {folder} cannot be made ({error.strerror or error}); choose another"
-        ) from error
+    make_folder(folder)
     if not (folder / RECORD).exists():
         return {}
     earlier = Sweep.load(folder / RECORD)

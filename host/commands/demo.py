@@ -12,7 +12,8 @@ from pathlib import Path
 from .. import compile as compile_network
 from .. import plots
 from ..device import open as open_device
-from ..firmware.errors import BuildError, DataError, FirstspikeError
+from ..document import make_folder
+from ..firmware.errors import BuildError, DataError
 from ..firmware.image import Image
 from ..firmware.network import Network
 from ..report import Report
@@ -58,7 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     from ..sim import fast
 
-    folder = _make_folder(options.out)
+    folder = make_folder(options.out)
     network, batch, notes = _choose(options)
     image = compile_network(network)
     common.say(options, f"{batch.dataset}: {len(batch.samples)} images, golden model")
@@ -79,18 +80,6 @@ def run(options: argparse.Namespace) -> None:
     values = report.to_dict() | {"files": [str(path) for path in files]}
     written = ", ".join(map(str, files))
     common.emit(options, values, f"{report.to_text()}\n\nWritten: {written}")
-
-
-def _make_folder(name: str) -> Path:
-    """Make the folder for the files first, so that no work is lost on one that cannot be made."""
-    folder = Path(name)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FirstspikeError(
-            f"the folder {folder} cannot be made ({error.strerror}); choose another with --out"
-        ) from error
-    return folder
 
 
 def _choose(options: argparse.Namespace) -> tuple[Network, common.Batch, list[str]]:

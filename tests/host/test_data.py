@@ -5,12 +5,14 @@ import hashlib
 import io
 import struct
 import urllib.error
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from firstspike import data
+from firstspike import data, encode
 from firstspike.firmware.errors import DataError
+from firstspike.shipped import load_network
 
 FILES = (
     "train-images-idx3-ubyte",
@@ -214,6 +216,21 @@ def small(count: int = 10) -> data.Dataset:
     images = np.arange(count * 4, dtype=np.uint8).reshape(count, 2, 2)
     labels = np.arange(count) % 3
     return data.Dataset("small", images, labels, images[:2], labels[:2])
+
+
+def test_test_images_as_a_network_takes_them():
+    pytest.importorskip("sklearn")
+    network = load_network("digits-64-32-10")
+    samples, labels, name = data.encode_test_images(network)
+    digits = data.load("digits")
+    expected = encode.from_meta(network.meta["encoding"]).encode(digits.x_test)
+    np.testing.assert_array_equal(samples, expected)
+    np.testing.assert_array_equal(labels, digits.y_test)
+    assert name == "digits test"
+    for missing in ("dataset", "encoding"):
+        meta = {key: value for key, value in network.meta.items() if key != missing}
+        with pytest.raises(DataError, match=f"does not say its {missing}"):
+            data.encode_test_images(replace(network, meta=meta))
 
 
 def test_split_takes_the_last_images():
