@@ -41,13 +41,19 @@ def synthesise(board_name: str, config: Config, clock_hz: int) -> str:
     Raises
     ------
     BuildError
-        If there is no such board, its family's cells have no models, or a tool is missing or fails.
+        If there is no such board, the vendor's tools finish its builds, its family's cells have no
+        models, or a tool is missing or fails.
     """
     from . import boards
     from .boards import postsynthesis
     from .sim.verilate import required_packages
 
     board = boards.load(board_name)
+    if not board.family.commands(board, constraint_hz=board.clock_hz, seed=1):
+        raise BuildError(
+            f"a netlist was asked for on {board_name}, but the vendor's tools make it; choose "
+            "another board, or sim: for any configuration"
+        )
     models = cell_models(board.family.name)
     with required_packages():
         return postsynthesis.synthesise(board, config, clock_hz) + models

@@ -49,6 +49,11 @@ def run(options: argparse.Namespace) -> None:
         )
     elif ":" in thing or thing.startswith("/dev/") or Path(thing).is_char_device():
         values, text = _device(thing, options.baud)
+    elif Path(thing).is_dir():
+        raise ModelFileError(
+            f"{thing} is a folder; give a file in it, or if it is that of a build, ask `firstspike "
+            "report`"
+        )
     else:
         raise ModelFileError(
             f"{thing} is no file, no port and no network that comes with Firstspike"
