@@ -19,6 +19,7 @@ from .shipped import load_network, names
 if TYPE_CHECKING:
     from .boards.board import Board, Resources
     from .boards.build import Build
+    from .boards.netlist import Netlist
     from .boards.timing import CriticalPath
 
 __all__ = ["BAUDS", "BuildReport", "LinkRate", "Spread", "network_of"]
@@ -226,7 +227,7 @@ class BuildReport(Document):
         return Timing.load(self.build.timing, netlist).critical if netlist else None
 
     @cached_property
-    def _netlist(self) -> Any:
+    def _netlist(self) -> "Netlist | None":
         from .boards.netlist import Netlist
 
         return Netlist(self.build.netlist) if self.build.fmax_hz else None
@@ -265,7 +266,7 @@ class BuildReport(Document):
         rows += [
             ("bitstream", f"SHA-256 {build.sha256}" if build.sha256 else "none"),
             ("build", f"{build.build_id:08x}, seed {build.seed}, {build.baud} baud"),
-            ("tools", ", ".join(dict.fromkeys(build.tools.values()))),
+            ("tools", ", ".join(dict.fromkeys(build.tools.values())) or "none"),
             ("wall time", ", ".join(f"{name.replace('_', ' ')} {seconds:.0f} s"
                                     for name, seconds in build.seconds.items())),
         ]  # fmt: skip

@@ -19,7 +19,7 @@ from .link import Request
 if TYPE_CHECKING:
     from .sim.result import Inference
 
-__all__ = ["SelfTest", "compare", "selftest"]
+__all__ = ["SelfTest", "compare", "patterns", "selftest"]
 
 #: Requests of the link test.
 _ROUNDS = 200

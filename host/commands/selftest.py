@@ -41,8 +41,6 @@ def run(options: argparse.Namespace) -> None:
     seeds = range(options.seed, options.seed + options.count)
     virtual = is_virtual(options.port)
     report = SelfTest()
-    head = []
-    clock = 0
     with tqdm(desc="selftest", bar_format="{desc} {elapsed}", disable=options.quiet or None) as bar:
 
         def progress(text: str) -> None:
@@ -53,22 +51,8 @@ def run(options: argparse.Namespace) -> None:
             with open_device(options.port, baud=options.baud, config=config) as device:
                 selftest(device, part, report, progress=progress)
                 hello = device.info
-        clock = hello.clock_hz
     values = {"port": options.port, "seed": options.seed, "passed": True, **vars(report)}
-    if not virtual:
-        values |= {
-            "release": hello.release,
-            "build": f"{hello.build:08x}",
-            "digest": f"{hello.config.digest:016x}",
-            "clock_hz": clock,
-        }
-        head = [
-            f"{options.port}: built by firstspike {hello.release} as {hello.build:08x}, "
-            f"{clock / 1e6:g} MHz",
-            describe(hello.config),
-        ]
     lines = [
-        *head,
         f"link      {report.requests} requests answered, {report.retries} sent again, "
         f"{report.damaged} damaged; {report.refused} wrong ones refused",
         f"memories  {report.memory_bytes} bytes hold every pattern",
@@ -76,11 +60,21 @@ def run(options: argparse.Namespace) -> None:
         "and cycles as the models'",
     ]
     if not virtual:
-        mean = report.cycles / report.samples
-        lines.append(
+        clock, mean = hello.clock_hz, report.cycles / report.samples
+        values |= {
+            "release": hello.release,
+            "build": f"{hello.build:08x}",
+            "digest": f"{hello.config.digest:016x}",
+            "clock_hz": clock,
+        }
+        lines = [
+            f"{options.port}: built by firstspike {hello.release} as {hello.build:08x}, "
+            f"{clock / 1e6:g} MHz",
+            describe(hello.config),
+            *lines,
             f"timing    {1e3 * report.round_trip:.2f} ms from request to answer, "
             f"{report.bytes_a_second / 1e3:.0f} kB/s out of the memories, "
             f"{report.images_a_second:.0f} samples a second; {mean:.0f} cycles = "
-            f"{1e6 * mean / clock:.2f} µs a sample"
-        )
+            f"{1e6 * mean / clock:.2f} µs a sample",
+        ]
     common.emit(options, values, "\n".join([*lines, f"{options.port} passes"]))
