@@ -8,9 +8,9 @@ timing is missed.
 import argparse
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..document import make_folder
 from ..shipped import load_network
 from . import common
 
@@ -25,14 +25,7 @@ EXAMPLES = (
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--board", required=True, metavar="NAME", help="see `firstspike boards`")
-    parser.add_argument(
-        "--model",
-        default=common.DEFAULT_NETWORK,
-        metavar="FILE",
-        help="a network by file or name, which the accelerator is built for "
-        f"(default: {common.DEFAULT_NETWORK})",
-    )
+    common.add_build(parser, constraint=" (default: that of the core)")
     parser.add_argument(
         "--lanes",
         type=common.positives,
@@ -47,43 +40,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "alone (default: what suits the network)",
     )
     parser.add_argument(
-        "--ways",
-        type=common.positive,
-        default=1,
-        metavar="N",
-        help="spikes a cycle into the last layer, a power of two (default: 1)",
-    )
-    parser.add_argument(
-        "--clock", type=_megahertz, metavar="MHZ", help="clock of the core (default: the board's)"
-    )
-    parser.add_argument(
-        "--constraint",
-        type=_megahertz,
+        "--clock",
+        type=common.megahertz,
         metavar="MHZ",
-        help="clock that place and route is asked for (default: that of the core)",
+        help="clock of the core (default: the board's)",
     )
     parser.add_argument(
         "--baud", type=common.positive, help="baud rate of the line (default: the board's)"
     )
-    parser.add_argument("--seed", type=int, default=1, help="seed of place and route (default: 1)")
-    parser.add_argument(
-        "--native", action="store_true", help="take the tools on PATH instead of those from PyPI"
-    )
+    common.add_native(parser)
     parser.add_argument(
         "-o", "--output", metavar="FOLDER", help="copy the build here (default: left in the cache)"
     )
     common.add_output(parser)
-
-
-def _megahertz(text: str) -> int:
-    """A frequency in MHz, as an argument's type; the value is in Hz."""
-    try:
-        value = round(float(text) * 1e6)
-    except (ValueError, OverflowError):
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no frequency in MHz")
-    return value
 
 
 class _Display:
@@ -123,6 +92,7 @@ def run(options: argparse.Namespace) -> None:
     config = configure_board(
         board, network, options.lanes, neuron=options.neuron, ways=options.ways
     )
+    folder = None if options.output is None else make_folder(options.output)
     display = _Display(options.quiet or options.json)
     start = time.monotonic()
     try:
@@ -133,7 +103,7 @@ def run(options: argparse.Namespace) -> None:
             baud=options.baud,
             seed=options.seed,
             native=options.native,
-            folder=None if options.output is None else Path(options.output),
+            folder=folder,
             progress=display,
             constraint_hz=options.constraint,
         )
@@ -145,7 +115,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _text(made: "Build", seconds: float) -> str:
     if made.bitstream is None:
-        return f"project for the vendor's tools: {made.folder}"
+        return f"project for Vivado; run `vivado -mode batch -source top.tcl` in {made.folder}"
     spent = sum(made.seconds.values())
     used, available = made.used, made.available
     took = f"{spent:.0f} s"

@@ -24,12 +24,16 @@ if TYPE_CHECKING:
     from ..encode import Encoder
 __all__ = [
     "DEFAULT_NETWORK",
+    "WAYS",
     "Batch",
     "add_baud",
+    "add_build",
     "add_config",
     "add_data",
+    "add_native",
     "add_network",
     "add_output",
+    "add_ways",
     "compare",
     "data_for",
     "emit",
@@ -38,6 +42,7 @@ __all__ = [
     "load_dataset",
     "load_description",
     "load_model",
+    "megahertz",
     "positive",
     "positives",
     "say",
@@ -46,6 +51,9 @@ __all__ = [
 ]
 
 DEFAULT_NETWORK = "mnist-784-600-10"
+
+#: What ``--ways`` takes.
+WAYS = (1, 2, 4, 8, 16, 32)
 
 
 def positive(text: str) -> int:
@@ -62,6 +70,25 @@ def positive(text: str) -> int:
 def positives(text: str) -> list[int]:
     """Whole numbers of at least 1, separated by commas, as an argument's type."""
     return [positive(part) for part in text.split(",")]
+
+
+def megahertz(text: str) -> int:
+    """A frequency in MHz, as an argument's type; the value is in Hz."""
+    try:
+        value = round(float(text) * 1e6)
+    except (ValueError, OverflowError):
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no frequency in MHz")
+    return value
+
+
+def _ways(text: str) -> int:
+    """As many spikes a cycle as the gateware can be built for, as an argument's type."""
+    value = positive(text)
+    if value not in WAYS:
+        raise argparse.ArgumentTypeError(f"{text} is no power of two from {WAYS[0]} to {WAYS[-1]}")
+    return value
 
 
 def add_network(parser: argparse.ArgumentParser, **overrides: Any) -> None:
@@ -93,8 +120,14 @@ def add_data(parser: argparse.ArgumentParser, count: int | None = None) -> None:
     )
 
 
-def add_config(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that choose a configuration of the accelerator."""
+def add_config(parser: argparse.ArgumentParser) -> "argparse._MutuallyExclusiveGroup":
+    """Add the arguments that choose a configuration of the accelerator.
+
+    Returns
+    -------
+    group
+        Of the arguments that exclude each other, for a command that knows more of them.
+    """
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument(
         "--lanes",
@@ -116,12 +149,52 @@ def add_config(parser: argparse.ArgumentParser) -> None:
         help="neurons of the first layer: for any samples, or smaller ones for spikes in step 0 "
         "alone (default: current)",
     )
+    add_ways(parser)
+    return choice
+
+
+def add_ways(parser: argparse.ArgumentParser) -> None:
+    """Add ``--ways``."""
     parser.add_argument(
         "--ways",
-        type=positive,
+        type=_ways,
         default=1,
         metavar="N",
         help="spikes a cycle into the last layer, a power of two (default: 1)",
+    )
+
+
+def add_build(parser: argparse.ArgumentParser, *, constraint: str) -> None:
+    """Add what is asked of a build: board, network, ways, constraint and seed.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+    constraint : str
+        How the help ends that is given for ``--constraint``.
+    """
+    parser.add_argument("--board", required=True, metavar="NAME", help="see `firstspike boards`")
+    parser.add_argument(
+        "--model",
+        default=DEFAULT_NETWORK,
+        metavar="FILE",
+        help="a network by file or name, which the accelerator is built for "
+        f"(default: {DEFAULT_NETWORK})",
+    )
+    add_ways(parser)
+    parser.add_argument(
+        "--constraint",
+        type=megahertz,
+        metavar="MHZ",
+        help=f"clock that place and route is asked for{constraint}",
+    )
+    parser.add_argument("--seed", type=int, default=1, help="seed of place and route (default: 1)")
+
+
+def add_native(parser: argparse.ArgumentParser) -> None:
+    """Add ``--native``."""
+    parser.add_argument(
+        "--native", action="store_true", help="take the tools on PATH instead of those from PyPI"
     )
 
 

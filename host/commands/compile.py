@@ -22,8 +22,7 @@ EXAMPLES = (
 
 def configure(parser: argparse.ArgumentParser) -> None:
     common.add_network(parser)
-    common.add_config(parser)
-    target = parser.add_mutually_exclusive_group()
+    target = common.add_config(parser)
     target.add_argument(
         "--board", metavar="NAME", help="compile for this board, built with its own lanes"
     )

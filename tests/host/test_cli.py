@@ -19,6 +19,7 @@ from counted import Counted
 from firstspike import cli, data, shipped
 from firstspike.commands import COMMANDS, common
 from firstspike.firmware import errors
+from firstspike.firmware.config import LayerConfig
 from firstspike.firmware.image import Image
 from firstspike.firmware.network import Network
 from firstspike.sim.pty import PseudoTerminal
@@ -288,6 +289,21 @@ def test_verify_random_networks(run, fail):
     assert "give one of them" in fail("verify")[1]
 
 
+def test_building_for_the_vendors_tools(run, folder, monkeypatch):
+    pytest.importorskip("amaranth_boards")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    text = run("build", "--board", "arty-a7-100t", "--model", DIGITS, "-o", "arty")
+    assert text == "project for Vivado; run `vivado -mode batch -source top.tcl` in arty\n"
+    assert (folder / "arty" / "top.tcl").exists()
+
+
+def test_ways_are_those_that_a_configuration_takes():
+    for ways in common.WAYS:
+        LayerConfig(64, 64, 64, ways=ways)
+    with pytest.raises(errors.DataError, match=f"1 to {common.WAYS[-1]}"):
+        LayerConfig(64, 64, 64, ways=2 * common.WAYS[-1])
+
+
 def test_demo_without_tools(run, monkeypatch):
     """Without compiler or matplotlib the demo says so and goes on."""
 
@@ -319,8 +335,15 @@ def test_demo_without_tools(run, monkeypatch):
         (["simulate", DIGITS, "--lanes", "1,2,3"], 3, "3 lane counts were given"),
         (["simulate", DIGITS, "--config", "no.json"], 4, "no.json cannot be read"),
         (["info", "digits-64-32-1"], 4, f"(did you mean {DIGITS}?)"),
+        (["info", "."], 4, ". is a folder; give a file in it"),
         (["info", "/dev/ttyFIRSTSPIKE"], 8, "there is no port /dev/ttyFIRSTSPIKE"),
         (["run", "/dev/null", DIGITS], 8, "/dev/null is no serial port"),
+        (["run", "netlist:arty-a7-100t", DIGITS], 6, "the vendor's tools make it"),
+        (["compile", DIGITS, "--board", "ulx3s-85f", "--lanes", "4"], 2, "not allowed with"),
+        (["build", "--board", "icebraker"], 6, "(did you mean icebreaker?)"),
+        (["build", "--board", "ulx3s-85f", "--ways", "3"], 2, "3 is no power of two from 1 to 32"),
+        (["build", "--board", "ulx3s-85f", "--clock", "nan"], 2, "nan is no frequency in MHz"),
+        (["build", "--board", "ulx3s-85f", "-o", "/dev/null"], 1, "/dev/null cannot be made"),
         (["plot", "raster", DIGITS, "-o", "x.gif"], 3, "must end in .pdf, .png, .svg"),
         (["plot", "raster", DIGITS, "-o", "x.png", "--sample", "-1"], 3, "sample -1 was asked"),
         (["report", DIGITS, "-o", "x.doc"], 3, "must end in .txt, .json, .html"),

@@ -5,12 +5,15 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from firstspike import cli, plots
 from firstspike.firmware.errors import BuildError, DataError, FirstspikeError, ModelFileError
+from firstspike.shipped import load_network
 from firstspike.sweep import RECORD, Outcome, Point, Settings, Sweep, run, variant
+from firstspike.sweep import measure as sweep_measure
 from made_builds import DIGITS, measure
 
 
@@ -157,7 +160,14 @@ def test_outcomes_without_any_build(settings):
     sweep = Sweep(settings, [outcome])
     assert "it does not fit" in sweep.to_text()
     pytest.importorskip("matplotlib")
-    plots.sweep(sweep)
+    assert "<svg" in sweep.to_html()
+
+
+def test_a_network_of_unknown_images_is_not_built(tmp_path):
+    path = tmp_path / "network.npz"
+    replace(load_network(DIGITS), meta={}).save(path)
+    with pytest.raises(DataError, match="does not say its dataset"):
+        sweep_measure(Settings("ulx3s-25f", 200_000_000), Point(str(path), 8, 4))
 
 
 @pytest.mark.parametrize(
@@ -167,6 +177,7 @@ def test_outcomes_without_any_build(settings):
         (["--bits", "5"], 3, f"{DIGITS} was asked for with 5-bit weights"),
         (["--model", "digits"], 4, "digits is no file"),
         (["--lanes", "3,0"], 2, "0 is no whole number of at least 1"),
+        (["--ways", "3"], 2, "3 is no power of two"),
     ],
 )
 def test_errors_of_the_command(tmp_path, capsys, arguments, code, sentence):
