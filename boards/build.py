@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ..firmware import __version__
 from ..firmware.config import Config
 from ..firmware.errors import BuildError, DataError, FirstspikeError
-from ..firmware.files import write_atomically
+from ..firmware.files import cache_folder, write_atomically
 from ..firmware.network import Network
 from .board import Board, PlannedMemory, Resources
 from .fit import check_memories, check_netlist
@@ -249,8 +249,11 @@ def build(
     started = time.monotonic()
     progress("elaborating", None)
     try:
+        from ..hdl.uart import bit_period
         from .top import Top
 
+        # First, since it may refuse the baud rate.
+        bit_period(clock_hz, baud)
         planned = board.family.memory_plan(config)
         check_memories(board, config, planned)
 
@@ -268,7 +271,7 @@ def build(
         ]
         key = hashlib.sha256("\0".join(identity).encode()).digest()
         build_id = int.from_bytes(key[:4], "big")
-        cache = _cache_folder()
+        cache = cache_folder("builds")
         entry = cache / key.hex()[:32]
 
         def make(work: Path) -> None:
@@ -316,7 +319,7 @@ def build(
             shutil.copytree(entry, folder, dirs_exist_ok=True)
     except OSError as error:
         raise BuildError(
-            f"the build could not be written to {error.filename or _cache_folder()} "
+            f"the build could not be written to {error.filename or cache_folder('builds')} "
             f"({error.strerror or error}); make room there or set XDG_CACHE_HOME to another folder"
         ) from error
     except ImportError as error:
@@ -336,11 +339,6 @@ def build(
 def _below(hz: float) -> str:
     """A clock in MHz that is a little slower than ``hz``."""
     return f"{int(hz / 1e6 * 0.98)}"
-
-
-def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "firstspike" / "builds"
 
 
 def _make_entry(entry: Path, make: Callable[[Path], None]) -> None:

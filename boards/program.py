@@ -69,6 +69,11 @@ def program(board: Board, build: Build, *, flash: bool = False, native: bool = F
             f"{build.folder} was built for {build.board}, not for {board.name}; build it for the "
             "board that it is loaded into"
         )
+    if not board.family.commands(board, constraint_hz=build.clock_hz, seed=build.seed):
+        raise BuildError(
+            f"{build.folder} is a project for Vivado, which makes the bitstream; run `vivado -mode "
+            "batch -source top.tcl` there and load the top.bit that it makes"
+        )
     if build.bitstream is None or not build.bitstream.exists():
         raise BuildError(
             f"{build.folder} holds no bitstream; build it again, with a clock that it reaches"

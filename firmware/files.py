@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Where files go, and how they are written whole or not at all."""
 
 import contextlib
 import os
@@ -9,7 +9,14 @@ from typing import BinaryIO
 
 from .errors import FirstspikeError
 
-__all__ = ["write_atomically"]
+__all__ = ["cache_folder", "write_atomically"]
+
+
+def cache_folder(name: str) -> Path:
+    """The folder for what can be had again: ``$XDG_CACHE_HOME/firstspike/name``, or in ``~/.cache``
+    if the variable is not set. It need not exist."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "firstspike" / name
 
 
 @contextlib.contextmanager

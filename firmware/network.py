@@ -237,6 +237,8 @@ class Network:
             raise
         except FileNotFoundError as error:
             raise ModelFileError(f"{path} does not exist") from error
+        except IsADirectoryError as error:
+            raise ModelFileError(f"{path} is a folder; give a network's .npz file") from error
         except OSError as error:
             raise ModelFileError(f"{path} cannot be read ({error.strerror or error})") from error
         except Exception as error:

@@ -27,7 +27,7 @@ import numpy as np
 
 from .encode import from_meta
 from .firmware.errors import DataError
-from .firmware.files import write_atomically
+from .firmware.files import cache_folder, write_atomically
 from .firmware.network import Network
 
 __all__ = ["NAMES", "Dataset", "encode_test_images", "load", "read_idx"]
@@ -314,11 +314,6 @@ def _load_digits() -> Dataset:
     return Dataset("digits", images[~test], labels[~test], images[test], labels[test])
 
 
-def _cache_folder() -> Path:
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "firstspike"
-
-
 def _find(name: str, file: str, progress: bool) -> Path:
     """Path of one file of the set ``name``, after downloading it if need be."""
     folders: list[Path] = []
@@ -326,7 +321,7 @@ def _find(name: str, file: str, progress: bool) -> Path:
         folders.append(Path(root) / name)
         if name == "mnist":
             folders.append(Path(root))
-    cache = _cache_folder() / name
+    cache = cache_folder(name)
     folders.append(cache)
     for folder in folders:
         for candidate in (folder / f"{file}.gz", folder / file):

@@ -141,7 +141,8 @@ _HEAD = """<!doctype html>
 body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: auto; padding: 1rem; }}
 table {{ border-collapse: collapse; }}
 th, td {{ padding: .2rem 1rem .2rem 0; border-bottom: 1px solid #ddd; text-align: right; }}
-th:first-child, td:first-child {{ text-align: left; }}
+th:first-child, td:first-child {{ text-align: left; white-space: nowrap; }}
+td {{ overflow-wrap: anywhere; }}
 svg {{ max-width: 100%; height: auto; }}
 .small {{ color: #555; font-size: .85rem; }}
 </style>

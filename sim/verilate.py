@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from ..firmware.errors import BuildError
+from ..firmware.files import cache_folder
 
 if TYPE_CHECKING:
     from amaranth.lib.wiring import Component
@@ -146,11 +147,6 @@ def required_packages() -> Iterator[None]:
         ) from error
 
 
-def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "firstspike" / "sim"
-
-
 def _compiler() -> str:
     """Path of the C++ compiler."""
     for name in (os.environ.get("CXX"), "g++", "c++", "clang++"):
@@ -195,7 +191,7 @@ def _locked(path: Path) -> Iterator[None]:
 def _cached(parts: Sequence[str], make: Callable[[Path], None]) -> Path:
     """The cache's folder for ``parts``, which ``make`` fills if it does not exist yet."""
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
-    folder = _cache_folder()
+    folder = cache_folder("sim")
     entry = folder / key
     if entry.exists():
         return entry

@@ -16,7 +16,7 @@ from firstspike.boards.board import PlannedMemory, Resources
 from firstspike.boards.build import Build, build, configure
 from firstspike.boards.fit import check_netlist
 from firstspike.boards.tools import Tool
-from firstspike.firmware.errors import BuildError
+from firstspike.firmware.errors import BuildError, DataError
 
 pytest.importorskip("amaranth_boards")
 
@@ -169,6 +169,12 @@ def test_memory_that_is_not_inferred_is_named(runs, monkeypatch):
     monkeypatch.setenv("NETLIST", netlist([each for each in planned if each != missing]))
     with pytest.raises(BuildError, match=r"memory frames\.memory .* but Yosys made it of registe"):
         build(BOARD, SMALL)
+
+
+@pytest.mark.filterwarnings("error")
+def test_baud_rate_out_of_reach_is_refused_before_anything_is_made():
+    with pytest.raises(DataError, match="999999999 baud were asked for"):
+        build(BOARD, SMALL, baud=999_999_999)
 
 
 def test_too_much_logic_is_refused():

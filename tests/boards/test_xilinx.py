@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from firstspike import boards
-from firstspike.boards.build import configure
+from firstspike.boards.build import build, configure
+from firstspike.boards.program import program
 from firstspike.boards.xilinx import SERIES7, ClockPlan
 from firstspike.firmware.errors import BuildError
 from firstspike.shipped import load_network
@@ -107,3 +108,10 @@ def test_default_network_fits(board):
     planned = SERIES7.memory_plan(configure(board, load_network("mnist-784-600-10")))
     blocks = sum(memory.blocks for memory in planned if memory.kind == "block")
     assert blocks <= board.resources.block_rams
+
+
+def test_loading_the_project_says_what_to_do(board, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    project = build(board, configure(board, load_network("digits-64-32-10"), [4]))
+    with pytest.raises(BuildError, match=r"project for Vivado.* -source top\.tcl` there"):
+        program(board, project)

