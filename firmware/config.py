@@ -20,13 +20,23 @@ from .formats import (
 )
 from .network import Network
 
-__all__ = ["DEFAULT_BUFFER_BYTES", "NEURONS", "Config", "LayerConfig", "Region"]
+__all__ = [
+    "DEFAULT_BUFFER_BYTES",
+    "DROPOUT_DRAWS",
+    "NEURONS",
+    "Config",
+    "LayerConfig",
+    "Region",
+]
 
 #: Neurons that a layer can be built of; ``"sum"`` only in a first layer whose inputs all spike in
 #: step 0, see ``docs/gateware.md``.
 NEURONS = ("current", "sum")
 
 DEFAULT_BUFFER_BYTES = 4096
+
+#: Neurons for which one draw decides whether they are left out of a sample.
+DROPOUT_DRAWS = 4
 
 #: Indices and steps share 16-bit words on the link; the top bit tells them apart.
 _MAX_INPUTS = 0x8000
@@ -150,11 +160,15 @@ class Config:
         Largest number of time steps.
     buffer_bytes : int
         Receive buffer of the link, a power of two; the host keeps no more bytes in flight.
+    learning : bool
+        Whether it learns on the chip. Then no layer has several ways, and the lanes of a hidden
+        layer that has fewer than neurons are a multiple of :data:`DROPOUT_DRAWS`.
     """
 
     layers: Sequence[LayerConfig]
     max_steps: int = 256
     buffer_bytes: int = DEFAULT_BUFFER_BYTES
+    learning: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))
@@ -193,6 +207,8 @@ class Config:
                 f"layer 0 fetches {self.layers[0].ways} rows in one cycle, but inputs come one at "
                 "a time"
             )
+        if self.learning:
+            self._check_learning()
         if not 1 <= self.max_steps <= MAX_STEPS:
             raise DataError(f"max_steps is {self.max_steps}, but the range is 1 to {MAX_STEPS}")
         if self.buffer_bytes & (self.buffer_bytes - 1):
@@ -205,6 +221,20 @@ class Config:
                 f"buffer_bytes is {self.buffer_bytes}, but the longest frame of this configuration "
                 f"needs {longest + _FRAME_OVERHEAD}"
             )
+
+    def _check_learning(self) -> None:
+        for index, layer in enumerate(self.layers):
+            if layer.ways > 1:
+                raise DataError(
+                    f"layer {index} fetches {layer.ways} rows in one cycle, but a build that "
+                    "learns fetches one"
+                )
+        for index, layer in enumerate(self.layers[:-1]):
+            if layer.groups > 1 and layer.lanes % DROPOUT_DRAWS:
+                raise DataError(
+                    f"layer {index} has {layer.lanes} lanes, but in a build that learns they must "
+                    f"be a multiple of {DROPOUT_DRAWS}, or as many as its {layer.neurons} neurons"
+                )
 
     @property
     def inputs(self) -> int:
@@ -299,6 +329,7 @@ class Config:
         buffer_bytes: int | None = None,
         neuron: str = "current",
         ways: int = 1,
+        learning: bool = False,
     ) -> Self:
         """The smallest accelerator that holds ``network``.
 
@@ -313,6 +344,8 @@ class Config:
             Of layer 0, one of :data:`NEURONS`.
         ways : int
             Of the last layer.
+        learning : bool
+            Build what learns; then currents are as wide as any weights may need.
         """
         counts = [lanes] * len(network.layers) if isinstance(lanes, int) else list(lanes)
         if len(counts) != len(network.layers):
@@ -322,11 +355,16 @@ class Config:
             )
         layers = []
         for index, (layer, count) in enumerate(zip(network.layers, counts, strict=True)):
-            low, high = column_bounds(layer.weights)
+            used = int(layer.weights.any(axis=1).sum()) if index == 0 else layer.inputs
+            if learning:
+                most = used * ((1 << (layer.weight_bits - 1)) - 1)
+                lowest, highest = -most, most
+            else:
+                low, high = column_bounds(layer.weights)
+                lowest, highest = int(low.min()), int(high.max())
             kind = neuron if index == 0 else "current"
             # A sum stays below the crossing that means never.
-            largest = int(high.max()) + (kind == "sum")
-            used = int(layer.weights.any(axis=1).sum()) if index == 0 else layer.inputs
+            current_bits = signed_bits(lowest, highest + (kind == "sum"))
             layers.append(
                 LayerConfig(
                     inputs=layer.inputs,
@@ -334,7 +372,7 @@ class Config:
                     lanes=min(count, layer.neurons),
                     weight_bits=layer.weight_bits,
                     k=layer.k,
-                    current_bits=max(signed_bits(int(low.min()), largest), layer.weight_bits),
+                    current_bits=max(current_bits, layer.weight_bits),
                     membrane_bits=layer.membrane_bits,
                     rows=max(used, 1),
                     neuron=kind,
@@ -344,4 +382,4 @@ class Config:
         if buffer_bytes is None:
             longest = _longest_sample(network.inputs, network.steps) + _FRAME_OVERHEAD
             buffer_bytes = max(DEFAULT_BUFFER_BYTES, 1 << (longest - 1).bit_length())
-        return cls(layers, network.steps, buffer_bytes)
+        return cls(layers, network.steps, buffer_bytes, learning)

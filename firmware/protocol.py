@@ -25,11 +25,12 @@ __all__ = [
     "Status",
     "decode_sample",
     "encode_sample",
+    "learning_argument",
     "memory_address",
     "split_memory_address",
 ]
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 
 #: Bit of ``op`` that marks an answer.
 ANSWER = 0x80
@@ -46,6 +47,8 @@ class Op(enum.IntEnum):
     READ_MEMORY = 0x06  #: arg: memory address; payload: u32 words; answer: the words
     INFER_BITMAP = 0x07  #: payload: a bit an input, lowest first; set bits spike in step 0
     INFER_SPIKES = 0x08  #: payload: u16 words, see :func:`encode_sample`; answer: :class:`Outcome`
+    LEARN_BITMAP = 0x09  #: arg: see :func:`learning_argument`; else as ``INFER_BITMAP``
+    LEARN_SPIKES = 0x0A  #: likewise
 
 
 class Status(enum.IntEnum):
@@ -58,6 +61,9 @@ class Status(enum.IntEnum):
     READ_ONLY = 4
     BAD_SAMPLE = 5  #: an index or step out of range, steps out of order, or too many spikes
     BAD_VALUE = 6  #: a register does not take the value
+    REPEATED = 7  #: a sample that was learned before; it changed nothing
+    OUT_OF_ORDER = 8  #: a sample to learn is not the next one
+    BAD_LABEL = 9  #: no output of this number takes part
 
     @property
     def sentence(self) -> str:
@@ -71,6 +77,9 @@ class Status(enum.IntEnum):
             Status.BAD_SAMPLE: "a spike has an index or a step out of range or out of order, "
             "or there are more spikes than inputs",
             Status.BAD_VALUE: "the value is out of the register's range",
+            Status.REPEATED: "the sample was learned before",
+            Status.OUT_OF_ORDER: "samples to learn before this one are missing",
+            Status.BAD_LABEL: "the label is of no output that takes part",
         }[self]
 
 
@@ -202,6 +211,14 @@ class Outcome:
         cycles, label, step, flags = cls._HEAD.unpack_from(payload)
         rows = struct.unpack_from(f"<{layers}H", payload, cls._HEAD.size)
         return cls(label, step, bool(flags & 1), cycles, rows)
+
+
+def learning_argument(label: int, number: int) -> int:
+    """The ``arg`` of a sample to learn: label in bits 31–16, low half of its number in the others.
+
+    Samples are numbered from 0; the next number that a device takes is its register ``learned``.
+    """
+    return label << 16 | (number & 0xFFFF)
 
 
 _STEP_WORD = 0x8000

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .config import Config
+from .learning import STEP_RANGE
 
 __all__ = ["REGISTERS", "Register", "register_map", "register_values", "to_markdown"]
 
@@ -23,6 +24,12 @@ class Register:
         What it holds, for the documentation.
     per_layer : bool
         One register a layer, at consecutive addresses from ``address``.
+    learning : bool
+        Only in a build that learns.
+    hidden : bool
+        Only for hidden layers, if ``per_layer``.
+    shared : bool
+        Written by the host, and by the device while it learns.
     """
 
     name: str
@@ -31,6 +38,9 @@ class Register:
     reset: int
     text: str
     per_layer: bool = False
+    learning: bool = False
+    hidden: bool = False
+    shared: bool = False
 
 
 REGISTERS = (
@@ -44,14 +54,76 @@ REGISTERS = (
     Register("commands_refused", 0x0A, False, 0, "Frames answered with a status other than `OK`."),
     Register("inferences", 0x0B, False, 0, "Inferences completed."),
     Register("threshold", 0x10, True, 1, "Threshold `θ` of a layer.", per_layer=True),
+    Register(
+        "learned",
+        0x03,
+        True,
+        0,
+        "Samples learned; the low 16 bits number the next one.",
+        learning=True,
+        shared=True,
+    ),
+    Register("margin", 0x04, True, 0, "Margin `M` in steps.", learning=True),
+    Register(
+        "dropout",
+        0x05,
+        True,
+        0,
+        "Probability of leaving out a hidden neuron, `2^-16`.",
+        learning=True,
+    ),
+    Register("activity", 0x06, True, 0, "Least spikes of a hidden layer, `H`.", learning=True),
+    Register("step", 0x07, True, 1, "Step of the last layer's weights.", learning=True),
+    Register(
+        "random_update",
+        0x0C,
+        True,
+        1,
+        "Generator that chooses rows.",
+        learning=True,
+        shared=True,
+    ),
+    Register(
+        "rate",
+        0x20,
+        True,
+        0,
+        "Probability of updating a row, `2^-16`.",
+        per_layer=True,
+        learning=True,
+    ),
+    Register(
+        "random_low",
+        0x30,
+        True,
+        1,
+        "Generator that leaves out neurons, low half.",
+        per_layer=True,
+        learning=True,
+        hidden=True,
+        shared=True,
+    ),
+    Register(
+        "random_high",
+        0x40,
+        True,
+        0,
+        "Its high half.",
+        per_layer=True,
+        learning=True,
+        hidden=True,
+        shared=True,
+    ),
 )
 
 
 def register_map(config: Config) -> Iterator[tuple[str, int, Register]]:
     """Every register of a configuration: name (``threshold_1`` for layer 1), address, entry."""
     for register in REGISTERS:
+        if register.learning and not config.learning:
+            continue
         if register.per_layer:
-            for index in range(len(config.layers)):
+            for index in range(len(config.layers) - register.hidden):
                 yield f"{register.name}_{index}", register.address + index, register
         else:
             yield register.name, register.address, register
@@ -71,6 +143,27 @@ def register_values(config: Config) -> dict[str, range]:
         "classes": range(1, config.outputs + 1),
         "model": range(1 << 32),
         **thresholds,
+        **(_learning_values(config) if config.learning else {}),
+    }
+
+
+def _learning_values(config: Config) -> dict[str, range]:
+    word = range(1 << 32)
+    rates = {f"rate_{index}": range((1 << 16) + 1) for index in range(len(config.layers))}
+    states = {
+        f"random_{half}_{index}": word
+        for half in ("low", "high")
+        for index in range(len(config.layers) - 1)
+    }
+    return {
+        "learned": word,
+        "margin": range(config.max_steps),
+        "dropout": range(1 << 16),
+        "activity": range(1 << 16),
+        "step": STEP_RANGE,
+        "random_update": word,
+        **rates,
+        **states,
     }
 
 
