@@ -86,6 +86,15 @@ class Rule:
             **{f"rate_{index}": rate for index, rate in enumerate(self.rates)},
         }
 
+    @classmethod
+    def from_registers(cls, values: dict[str, int], config: Config) -> Self:
+        """Invert :meth:`registers`."""
+        names = ("margin", "dropout", "activity", "step")
+        return cls(
+            [values[f"rate_{index}"] for index in range(len(config.layers))],
+            **{name: values[name] for name in names},
+        )
+
 
 @dataclass(frozen=True)
 class Progress:
