@@ -72,7 +72,7 @@ class Learned:
 class _Row(NamedTuple):
     """A weight row that was fetched."""
 
-    index: int
+    number: int
     step: int
 
 
@@ -218,13 +218,13 @@ class Learner:
             errors_before = np.zeros(len(weights), dtype=np.int64)
             for row in fetched[layer]:
                 concerned = (errors != 0) & (row.step <= when[layer])
-                votes = np.sign(weights[row.index]) * errors
+                votes = np.sign(weights[row.number]) * errors
                 positive = (concerned & (votes > 0)).sum()
                 negative = (concerned & (votes < 0)).sum()
-                errors_before[row.index] = np.sign(positive - negative)
+                errors_before[row.number] = np.sign(positive - negative)
                 if self._draw() < rate:
-                    moved = weights[row.index] + np.where(concerned, change * errors, 0)
-                    weights[row.index] = moved.clip(-limit, limit)
+                    moved = weights[row.number] + np.where(concerned, change * errors, 0)
+                    weights[row.number] = moved.clip(-limit, limit)
                     learned.updated[index, layer] += 1
             errors = errors_before
 
