@@ -7,6 +7,7 @@ not depend on the weights, only its length does: it covers every sum that the we
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
@@ -23,7 +24,15 @@ _U32 = (1 << 32) - 1
 
 
 class Learner(learner.Learner):
-    """A :class:`firstspike.sim.learner.Learner` with the same parameters, attributes and errors."""
+    """A :class:`firstspike.sim.learner.Learner` with the same parameters, attributes and errors.
+
+    Parameters
+    ----------
+    feedback : str
+        Where the errors of hidden neurons come from: ``"popcount"`` is the rule. For comparison
+        there are ``"weighted"``, the sign of the sum of weights times errors, and ``"fixed"``, the
+        rule with the signs that the weights start with.
+    """
 
     def __init__(
         self,
@@ -32,6 +41,7 @@ class Learner(learner.Learner):
         progress: Progress,
         *,
         has_row: np.ndarray | None = None,
+        feedback: Literal["popcount", "weighted", "fixed"] = "popcount",
     ) -> None:
         super().__init__(network, rule, progress, has_row=has_row)
         limits = np.array([(1 << (layer.weight_bits - 1)) - 1 for layer in network.layers])
@@ -40,6 +50,10 @@ class Learner(learner.Learner):
             has_row=np.array(self._has_row, dtype=bool)
         )
         self._limits = limits
+        self._weighted = feedback == "weighted"
+        self._feedback = self._plan.weights
+        if feedback == "fixed":
+            self._feedback = self._feedback.copy()
         # The weights are those of the plan, in their own shapes.
         parts = np.split(self._plan.weights, self._plan.weight_base[1:])
         self._weights = [
@@ -68,6 +82,8 @@ class Learner(learner.Learner):
             limits=self._limits,
             update=np.array([self.progress.update], dtype=np.uint64),
             leave_out=np.array(self.progress.dropout, dtype=np.uint64),
+            feedback=self._feedback,
+            weighted=self._weighted,
         )
         arrays = [getattr(learned, name) for name in Taught._fields]
         samples = samples.view()

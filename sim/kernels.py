@@ -285,6 +285,10 @@ class Learning(NamedTuple):
     """(1,) uint64, the state of the update generator."""
     leave_out: np.ndarray
     """(layers - 1,) uint64, the states of the dropout generators."""
+    feedback: np.ndarray
+    """What votes in place of the weights: by the rule these themselves."""
+    weighted: bool
+    """Whether votes count as much as their weights, which the rule does not do."""
 
 
 class Taught(NamedTuple):
@@ -328,12 +332,12 @@ def _draw(state: np.ndarray) -> int:
 
 
 @jit
-def _votes(weights: np.ndarray, errors: np.ndarray) -> int:
+def _votes(weights: np.ndarray, errors: np.ndarray, weighted: bool) -> int:
     """Positive less negative votes of the neurons concerned, whose errors are given."""
     votes = 0
     for j in range(len(weights)):
-        weight = weights[j]
-        votes += ((weight > 0) - (weight < 0)) * errors[j]
+        weight = int(weights[j])
+        votes += (weight if weighted else (weight > 0) - (weight < 0)) * errors[j]
     return votes
 
 
@@ -506,7 +510,9 @@ def learn(
                 row = row_index[index]
                 own = weights[row * count : (row + 1) * count]
                 if layer > 0:
-                    votes = _votes(own, concerned[:count])
+                    first = plan.weight_base[layer] + row * count
+                    voting = learning.feedback[first : first + count]
+                    votes = _votes(voting, concerned[:count], learning.weighted)
                     errors[plan.neuron_base[layer - 1] + row] = (votes > 0) - (votes < 0)
                 if _draw(learning.update) < learning.rates[layer]:
                     _move(own, concerned[:count], learning.changes[layer], learning.limits[layer])

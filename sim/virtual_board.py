@@ -23,6 +23,8 @@ from ..firmware.config import Config
 from ..firmware.errors import DataError, DeviceLost
 from ..firmware.framing import FRAME_OVERHEAD, Frame, FrameDecoder
 from ..firmware.image import Image
+from ..firmware.layout import pack_weights, unpack_row_map, unpack_weights
+from ..firmware.learning import Progress, Rule
 from ..firmware.network import Network
 from ..firmware.protocol import (
     ANSWER,
@@ -36,6 +38,7 @@ from ..firmware.protocol import (
 from ..firmware.registers import register_map, register_values
 from . import fast
 from .cycles import predict
+from .fast_learner import Learner
 
 __all__ = ["DEFAULT_CLOCK_HZ", "Backend", "LineUse", "ModelBackend", "Transport", "VirtualBoard"]
 
@@ -228,8 +231,9 @@ class VirtualBoard:
 class ModelBackend:
     """A device that behaves like the gateware: same answers, same counters, nearly the same timing.
 
-    What it infers with is the network that its memories hold, not one that it was given. Frames
-    wait in a buffer of the configuration's size and are dropped if there is no room.
+    What it infers with, and learns, is the network that its memories hold, not one that it was
+    given. Frames wait in a buffer of the configuration's size and are dropped if there is no room.
+    Learning takes no time.
 
     Parameters
     ----------
@@ -249,7 +253,9 @@ class ModelBackend:
         self._address = {name: address for name, address, _ in register_map(config)}
         self._accepted = register_values(config)
         self._memories = [bytearray(region.bytes) for region in config.regions]
+        # What was last unpacked from the memories, or learned from it and is yet to go back there.
         self._network: Network | None = None
+        self._learner: Learner | None = None
         self._decoder = FrameDecoder(config.buffer_bytes)
         #: Bytes on their way in: data and the cycle in which the first of them starts.
         self._incoming: deque[tuple[bytes, int]] = deque()
@@ -269,6 +275,8 @@ class ModelBackend:
             Op.INFER_BITMAP: self._infer,
             Op.INFER_SPIKES: self._infer,
         }
+        if config.learning:
+            self._handlers |= {Op.LEARN_BITMAP: self._learn, Op.LEARN_SPIKES: self._learn}
 
     def send(self, data: bytes, start: int) -> None:
         """See :meth:`Backend.send`."""
@@ -351,6 +359,7 @@ class ModelBackend:
         (value,) = _U32.unpack(frame.payload)
         if value not in self._accepted[name]:
             return Status.BAD_VALUE, 0
+        self._keep_learned()
         self._values[frame.arg] = value
         self._network = None
         return b"", 0
@@ -359,6 +368,7 @@ class ModelBackend:
         number, word = split_memory_address(frame.arg)
         if number >= len(self._memories):
             return Status.BAD_ADDRESS, 0
+        self._keep_learned()
         region, memory = self._config.regions[number], self._memories[number]
         words, rest = divmod(len(frame.payload), region.lanes)
         # Words are stored as they come, so those before the one that is refused stay.
@@ -382,6 +392,7 @@ class ModelBackend:
         (words,) = _U32.unpack(frame.payload)
         if number >= len(self._memories) or word + words > self._config.regions[number].words:
             return Status.BAD_ADDRESS, 0
+        self._keep_learned()
         lanes = self._config.regions[number].lanes
         return bytes(self._memories[number][word * lanes : (word + words) * lanes]), words * lanes
 
@@ -392,6 +403,7 @@ class ModelBackend:
         return _U32.pack(zlib.crc32(answer)), cycles
 
     def _infer(self, frame: Frame) -> tuple[bytes | Status, int]:
+        self._keep_learned()
         network = self._network = self._network or self._unpack()
         steps = self._config.arrival_steps(network.steps)
         sample = decode_sample(frame.op, frame.payload, self._config.inputs, steps)
@@ -408,6 +420,61 @@ class ModelBackend:
             tuple(result.rows[0].tolist()),
         )
         return outcome.encode(), cycles
+
+    def _learn(self, frame: Frame) -> tuple[bytes | Status, int]:
+        infers = Op.INFER_BITMAP if frame.op == Op.LEARN_BITMAP else Op.INFER_SPIKES
+        network = self._network = self._network or self._unpack()
+        steps = self._config.arrival_steps(network.steps)
+        sample = decode_sample(infers, frame.payload, self._config.inputs, steps)
+        if sample is Status.BAD_LENGTH:
+            return sample, 0
+        # A device of any age takes one number; half of all others were before it.
+        ahead = (frame.arg - self._values[self._address["learned"]]) & 0xFFFF
+        label = frame.arg >> 16
+        if ahead:
+            return Status.REPEATED if ahead >= 0x8000 else Status.OUT_OF_ORDER, 0
+        if label >= network.outputs:
+            return Status.BAD_LABEL, 0
+        if isinstance(sample, Status):
+            return sample, 0
+        learner = self._learner = self._learner or self._start_learning(network)
+        learned = learner.learn(sample[None], np.array([label]))
+        for name, value in learner.progress.registers().items():
+            self._values[self._address[name]] = value
+        outcome = Outcome(
+            int(learned.label[0]),
+            int(learned.step[0]),
+            bool(learned.fired[0]),
+            0,
+            tuple(learned.rows[0].tolist()),
+        )
+        return outcome.encode(), 0
+
+    def _start_learning(self, network: Network) -> Learner:
+        values = {name: self._values[address] for name, address in self._address.items()}
+        has_row = unpack_row_map(bytes(self._memories[len(network.layers)]), self._config) >= 0
+        return Learner(
+            network,
+            Rule.from_registers(values, self._config),
+            Progress.from_registers(values, self._config),
+            has_row=has_row,
+        )
+
+    def _keep_learned(self) -> None:
+        """Put weights that were learned into the memories, before anything else happens to them."""
+        if self._learner is None:
+            return
+        network, self._network, self._learner = self._learner.network, None, None
+        rows = unpack_row_map(bytes(self._memories[len(network.layers)]), self._config)
+        for index, (layer, built) in enumerate(
+            zip(network.layers, self._config.layers, strict=True)
+        ):
+            weights = unpack_weights(bytes(self._memories[index]), built).copy()
+            if index == 0:
+                weights[rows[rows >= 0], : layer.neurons] = layer.weights[rows >= 0]
+            else:
+                weights[:, : layer.neurons] = layer.weights
+            self._memories[index][:] = pack_weights(weights, built)
 
     def _unpack(self) -> Network:
         """The network that registers and memories hold.
