@@ -1,4 +1,4 @@
-"""Devices: load a model, classify samples, look inside.
+"""Devices: load a model, classify samples, learn from them, look inside.
 
 A board, its cycle-accurate simulation and the golden model behind the same link are used alike.
 """
@@ -26,8 +26,16 @@ from .firmware.errors import (
 from .firmware.formats import NEVER
 from .firmware.image import Image
 from .firmware.layout import unpack_row_map
+from .firmware.learning import Progress, Rule
 from .firmware.network import Network
-from .firmware.protocol import Hello, Op, Outcome, encode_sample, memory_address
+from .firmware.protocol import (
+    Hello,
+    Op,
+    Outcome,
+    encode_sample,
+    learning_argument,
+    memory_address,
+)
 from .firmware.registers import Register, register_map, register_values
 from .link import Link, Request, Statistics
 from .suggest import suggest
@@ -41,7 +49,7 @@ from .transport import (
     virtual_config,
 )
 
-__all__ = ["Device", "Result", "open"]
+__all__ = ["Device", "Learned", "Result", "open"]
 
 _T = TypeVar("_T")
 
@@ -52,6 +60,8 @@ _PATIENCE = 1.0
 
 #: Seconds between two attempts to find a lost device again.
 _RECONNECT_INTERVAL = 0.1
+
+_LEARNS = {Op.INFER_BITMAP: Op.LEARN_BITMAP, Op.INFER_SPIKES: Op.LEARN_SPIKES}
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +101,28 @@ class Result:
             cycles=np.zeros(batch, dtype=np.int64),
             rows=np.zeros((batch, layers), dtype=np.int32),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Learned(Result):
+    """What a device says about a batch of samples that it learned from.
+
+    The decisions are those before the update, with the neurons that were left out. Where the
+    answer was lost on the line, label and step are −1 and everything else is 0.
+
+    Parameters
+    ----------
+    repeated : (batch,) bool
+        Whether the answer was lost; the sample was learned, once, like the others.
+    """
+
+    repeated: np.ndarray
+
+    @classmethod
+    def blank(cls, batch: int, layers: int) -> Self:
+        """Return a result of ``batch`` samples to fill."""
+        blank = Result.blank(batch, layers)
+        return cls(**vars(blank), repeated=np.zeros(batch, dtype=bool))
 
 
 def open(
@@ -160,6 +192,10 @@ class Device:
         self._retries = retries
         self._reconnect = reconnect
         self._image: Image | None = None
+        # What the register `model` holds if nobody else has been here.
+        self._mark: int | None = None
+        # Whether the weights there are no longer those of the image.
+        self._has_learned = False
         self._connection: tuple[Link, Hello] | None = None
         if config is not None or not is_virtual(port):
             self._connect(config)
@@ -205,7 +241,7 @@ class Device:
 
     @property
     def image(self) -> Image | None:
-        """The image that was loaded from here, if any."""
+        """The image that was loaded from here, if any; its weights may have changed by learning."""
         return self._image
 
     @property
@@ -220,7 +256,13 @@ class Device:
 
     # Models
 
-    def load(self, model: Image | Network, *, progress: bool = False) -> Image:
+    def load(
+        self,
+        model: Image | Network,
+        *,
+        has_row: np.ndarray | None = None,
+        progress: bool = False,
+    ) -> Image:
         """Load a model, verify every byte of it and mark it as valid.
 
         Only what differs from the device's memory is sent. The register ``model`` is 0 from the
@@ -231,6 +273,8 @@ class Device:
         ----------
         model : Image or Network
             A network is compiled for the device first.
+        has_row : (inputs,) bool, optional
+            See :func:`~firstspike.compile.compile`; only with a network.
         progress : bool
             Show a progress bar on standard error if that is a terminal.
 
@@ -252,7 +296,9 @@ class Device:
             self._connect(
                 model.config if isinstance(model, Image) else virtual_config(self._port, model)
             )
-        image = model if isinstance(model, Image) else compile(model, self.config)
+        if not isinstance(model, Image):
+            model = compile(model, self.config, has_row=has_row)
+        image = model
         _demand(image.config, self.config, f"{self._port} cannot take this image")
         self._persistently(lambda: self._load(image, progress))
         return image
@@ -260,7 +306,8 @@ class Device:
     def _load(self, image: Image, progress: bool) -> None:
         from tqdm import tqdm
 
-        self._image = None
+        self._image = self._mark = None
+        self._has_learned = False
         self.write_register("model", 0)
         total = sum(region.bytes for region in self.config.regions)
         with tqdm(
@@ -283,7 +330,7 @@ class Device:
                     "rebuild the bitstream with this release"
                 )
         self.write_register("model", image.crc)
-        self._image = image
+        self._image, self._mark = image, image.crc
 
     def _fill(self, number: int, region: Region, data: bytes, bar: Any) -> None:
         """Write the parts of a region that differ from ``data``."""
@@ -335,24 +382,41 @@ class Device:
             If no model is loaded, or the device was reset or loaded by others in between; one of
             its subclasses if the device is lost for good.
         """
-        from tqdm import tqdm
-
         model = self._persistently(self._verify_model)
         samples = self._persistently(lambda: self._check(samples))
         result = Result.blank(len(samples), len(self.config.layers))
+
+        def requests(start: int) -> Iterator[Request]:
+            for op, payload in map(encode_sample, samples[start:]):
+                yield Request(op, payload=payload)
+
+        self._stream("infer", requests, result, progress)
+        self._demand_same_model(model)
+        return result
+
+    def _stream(
+        self,
+        what: str,
+        requests: Callable[[int], Iterator[Request]],
+        result: Result,
+        progress: bool,
+    ) -> None:
+        """Make ``requests`` from the first sample on, or from where the device was lost, and fill
+        ``result`` with the outcomes."""
+        from tqdm import tqdm
+
+        total, layers = result.rows.shape
         done = 0
         resumed = -1
-        with tqdm(
-            total=len(samples), desc="infer", unit="img", disable=None if progress else True
-        ) as bar:
-            while done < len(samples):
+        with tqdm(total=total, desc=what, unit="img", disable=None if progress else True) as bar:
+            while done < total:
                 try:
-                    for outcome in self._outcomes(samples[done:]):
-                        result.label[done] = outcome.label
-                        result.step[done] = outcome.step
-                        result.fired[done] = outcome.fired
-                        result.cycles[done] = outcome.cycles
-                        result.rows[done] = outcome.rows
+                    for payload in self._link.stream(requests(done)):
+                        if payload or not isinstance(result, Learned):
+                            self._put(result, done, payload, layers)
+                        else:
+                            result.repeated[done] = True
+                            result.label[done] = result.step[done] = -1
                         done += 1
                         bar.update()
                 except DeviceLost as lost:
@@ -360,22 +424,26 @@ class Device:
                         raise
                     self._find_again(lost)
                     resumed = done
+
+    def _put(self, result: Result, index: int, payload: bytes, layers: int) -> None:
+        """Write row ``index`` of a result."""
+        try:
+            outcome = Outcome.decode(payload, layers)
+        except DataError as error:
+            raise LinkError(f"{self._port}: {error}") from error
+        result.label[index] = outcome.label
+        result.step[index] = outcome.step
+        result.fired[index] = outcome.fired
+        result.cycles[index] = outcome.cycles
+        result.rows[index] = outcome.rows
+
+    def _demand_same_model(self, model: int) -> None:
+        """Raise unless the device holds the model that it held before."""
         if self._persistently(self._verify_model) != model:
             raise LinkError(
                 f"{self._port} was loaded with another model in the middle of the batch, so its "
                 "answers cannot be trusted; use it from one program at a time"
             )
-        return result
-
-    def _outcomes(self, samples: np.ndarray) -> Iterator[Outcome]:
-        """Yield the outcome of each sample."""
-        requests = (Request(op, payload=payload) for op, payload in map(encode_sample, samples))
-        layers = len(self.config.layers)
-        for payload in self._link.stream(requests):
-            try:
-                yield Outcome.decode(payload, layers)
-            except DataError as error:
-                raise LinkError(f"{self._port}: {error}") from error
 
     def _check(self, samples: np.ndarray) -> np.ndarray:
         """Return samples as (batch, inputs of the device) or raise DataError."""
@@ -407,7 +475,7 @@ class Device:
     def _verify_model(self) -> int:
         """Return the CRC of the model that the device holds, or raise if it is not ours."""
         held = self.read_register("model")
-        if self._image is not None and held != self._image.crc:
+        if self._mark is not None and held != self._mark:
             raise LinkError(
                 f"{self._port} no longer holds the model that was loaded; it was reset, or loaded "
                 "by another program, so load the model again"
@@ -415,6 +483,179 @@ class Device:
         if not held:
             raise LinkError(f"no model is loaded on {self._port}; load one first")
         return held
+
+    # Learning
+
+    def start_learning(self, rule: Rule, progress: Progress | None = None) -> None:
+        """Write the settings of the learning rule and, if given, where learning stands.
+
+        Parameters
+        ----------
+        rule : Rule
+        progress : Progress, optional
+            Default: the device goes on from where it is.
+
+        Raises
+        ------
+        DataError
+            If the device does not learn, or they are of another number of layers or out of the
+            range that it is built for.
+        """
+        self._demand_learning()
+        layers = len(self.config.layers)
+        rule.check(layers)
+        values = rule.registers()
+        if progress is not None:
+            if len(progress.dropout) != layers - 1:
+                raise DataError(
+                    f"the progress is of {len(progress.dropout)} hidden layers, but the device has "
+                    f"{layers - 1}"
+                )
+            values |= progress.registers()
+
+        def write() -> None:
+            for name, value in values.items():
+                self.write_register(name, value)
+
+        self._persistently(write)
+
+    @property
+    def rule(self) -> Rule:
+        """The settings of the learning rule, read from the device.
+
+        Raises
+        ------
+        DataError
+            If the device does not learn.
+        """
+        self._demand_learning()
+        return Rule.from_registers(self._persistently(self.registers), self.config)
+
+    @property
+    def progress(self) -> Progress:
+        """Where learning stands, read from the device; raises what :attr:`rule` does."""
+        self._demand_learning()
+        return Progress.from_registers(self._persistently(self.registers), self.config)
+
+    def learn(
+        self,
+        samples: np.ndarray,
+        labels: np.ndarray,
+        rule: Rule | None = None,
+        progress: Progress | None = None,
+        *,
+        show: bool = False,
+    ) -> Learned:
+        """Learn from samples, one after the other, each exactly once whatever the line does.
+
+        Requests are streamed like those of :meth:`infer`. They are numbered from the device's
+        register ``learned`` on, and it learns them in this order alone. From the first call on, the
+        register ``model`` tells that the weights are no longer those that were loaded. If the
+        batch is interrupted, :attr:`progress` tells how many samples were learned.
+
+        Parameters
+        ----------
+        samples : (batch, inputs) integers
+            See :meth:`infer`.
+        labels : (batch,) integers
+        rule : Rule, optional
+        progress : Progress, optional
+            See :meth:`start_learning`. Default: as the device has them.
+        show : bool
+            Show a progress bar on standard error if that is a terminal.
+
+        Raises
+        ------
+        DataError
+            If samples, labels, rule or progress do not suit the device, or it does not learn.
+        LinkError
+            If no model is loaded, or the device was reset or used by others in between; one of its
+            subclasses if it is lost for good. What it has learned is lost if it was reset.
+        """
+        self._demand_learning()
+        self._persistently(self._verify_model)
+        samples = self._persistently(lambda: self._check(samples))
+        labels = self._check_labels(labels, len(samples))
+        if rule is not None:
+            self.start_learning(rule, progress)
+        elif progress is not None:
+            self.start_learning(self.rule, progress)
+        model = self._persistently(self._mark_as_learning)
+        first = self._persistently(lambda: self.read_register("learned"))
+        result = Learned.blank(len(samples), len(self.config.layers))
+
+        def requests(start: int) -> Iterator[Request]:
+            for index in range(start, len(samples)):
+                op, payload = encode_sample(samples[index])
+                arg = learning_argument(int(labels[index]), first + index)
+                yield Request(_LEARNS[op], arg, payload, in_turn=True)
+
+        self._stream("learn", requests, result, show)
+        self._demand_same_model(model)
+        return result
+
+    def has_row(self) -> np.ndarray:
+        """(inputs,) bool, read from the device: which inputs have a weight row."""
+        return unpack_row_map(self.read_memory("row_map"), self.config) >= 0
+
+    def network(self) -> Network:
+        """Read the whole network back, with the weights as they are now.
+
+        It is as large as the build, but for the outputs that do not take part in the decision, and
+        has the weight bits of the build. If the model was loaded from here, it keeps its ``meta``.
+
+        Raises
+        ------
+        LinkError
+            If no model is loaded, or the device was reset or loaded by others in between.
+        """
+        return self._persistently(self._network)
+
+    def _network(self) -> Network:
+        self._verify_model()
+        values = self.registers()
+        registers = {
+            name: values[name]
+            for name, _, entry in register_map(self.config)
+            if entry.writable and name != "model"
+        }
+        regions = {region.name: self.read_memory(region.name) for region in self.config.regions}
+        meta = {} if self._image is None else self._image.meta
+        return Image(self.config, registers, regions, meta).network()
+
+    def _demand_learning(self) -> None:
+        if not self.config.learning:
+            raise DataError(
+                f"{self._port} is built without learning; build it with --learning, or with a "
+                "configuration for which learning is on"
+            )
+
+    def _check_labels(self, labels: np.ndarray, batch: int) -> np.ndarray:
+        """Return labels as (batch,) integers or raise DataError."""
+        labels = np.atleast_1d(np.asarray(labels))
+        if labels.shape != (batch,) or labels.dtype.kind not in "iu":
+            raise DataError(
+                f"labels are {labels.dtype} of shape {labels.shape}, but {batch} samples need "
+                f"integers of shape ({batch},)"
+            )
+        classes = self._persistently(lambda: self.read_register("classes"))
+        if batch and not (labels.min() >= 0 and labels.max() < classes):
+            wrong = int(np.argmax((labels < 0) | (labels >= classes)))
+            raise DataError(
+                f"the label of sample {wrong} is {labels[wrong]}, but the model on {self._port} "
+                f"has outputs 0 to {classes - 1}"
+            )
+        return labels
+
+    def _mark_as_learning(self) -> int:
+        """Make the register ``model`` tell that the weights change, and return what it holds."""
+        held = self._verify_model()
+        if self._has_learned:
+            return held
+        mark = zlib.crc32(_U32.pack(held)) or 1
+        self.write_register("model", mark)
+        self._mark, self._has_learned = mark, True
+        return mark
 
     # Looking inside
 
@@ -496,7 +737,7 @@ class Device:
             raise DataError(
                 f"{len(data)} bytes were to be written to {name}, but it holds {region.bytes}"
             )
-        self._image = None
+        self._image = self._mark = None
         self.write_register("model", 0)
         written = self._link.stream(
             Request(
@@ -598,8 +839,14 @@ class Device:
                         f"{lost} (it did not come back within {self._reconnect:g} s: {error})"
                     ) from error
                 time.sleep(_RECONNECT_INTERVAL)
-        if self._image is not None and self.read_register("model") != self._image.crc:
-            self._load(self._image, progress=False)
+        if self._mark is None or self.read_register("model") == self._mark:
+            return
+        if self._has_learned or self._image is None:
+            raise LinkError(
+                f"{self._port} came back without what it had learned; it was reset, so load the "
+                "network of the last checkpoint and go on from there"
+            )
+        self._load(self._image, progress=False)
 
 
 def _number(payload: bytes) -> int:

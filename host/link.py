@@ -57,12 +57,16 @@ class Request:
     answer_bytes : int
         Size of the answer's payload where it is larger than the request, which keeps the bytes on
         their way back as few as those on their way out.
+    in_turn : bool
+        The device takes it only after those made before it, as a sample to learn. If it comes too
+        early it is sent again; if it was done before, its answer's payload is empty.
     """
 
     op: Op
     arg: int = 0
     payload: bytes = b""
     answer_bytes: int = 0
+    in_turn: bool = False
 
 
 @dataclass
@@ -112,6 +116,10 @@ class Exchange:
     The device answers in the order in which frames reach it. So an answer tells that every frame
     sent before its own, and still unanswered, was lost on the way out or back: these are sent
     again at once, under the same sequence number. Only silence needs a clock, see :meth:`resend`.
+
+    Requests that the device takes in turn are refused while one before them is missing. Each is
+    sent again when that is heard, and so after the missing one and in the order in which they were
+    made.
 
     Parameters
     ----------
@@ -210,8 +218,7 @@ class Exchange:
         """
         # What the line made up meanwhile must not become the head of a frame.
         self._outgoing += _TERMINATOR
-        for pending in self._pending.values():
-            self._send_again(pending)
+        self._send_all_again(list(self._pending))
 
     def answers(self) -> Iterator[bytes]:
         """Take the payloads of the answers that have come, in the order of their requests."""
@@ -231,6 +238,16 @@ class Exchange:
     def _send(self, pending: _Pending) -> None:
         self._outgoing += pending.frame
         self.statistics.frames_sent += 1
+
+    def _send_all_again(self, lost: list[int]) -> None:
+        """Send what got lost again, in the order in which it was asked for."""
+        for seq in sorted(lost, key=self._age):
+            self._pending[seq] = pending = self._pending.pop(seq)
+            self._send_again(pending)
+
+    def _age(self, seq: int) -> int:
+        """Requests between the one whose turn it is and that of a sequence number in use."""
+        return (seq - self._turn) % 256
 
     def _send_again(self, pending: _Pending) -> None:
         pending.attempts += 1
@@ -253,15 +270,28 @@ class Exchange:
             if seq == frame.seq:
                 break
             lost.append(seq)
+        if self._came_early(frame, pending):
+            # It reached the device, so the line cannot be blamed for this attempt.
+            pending.attempts -= 1
+            self._send_all_again([*lost, frame.seq])
+            return
         del self._pending[frame.seq]
         self._in_flight -= pending.cost
-        if frame.arg != Status.OK:
+        repeated = pending.request.in_turn and frame.arg == Status.REPEATED
+        if frame.arg != Status.OK and not repeated:
             raise LinkError(f"{pending.request.op.name} was refused: {_sentence(frame.arg)}")
         self.statistics.requests += 1
         self._answered[frame.seq] = frame.payload
-        for seq in lost:
-            self._pending[seq] = again = self._pending.pop(seq)
-            self._send_again(again)
+        self._send_all_again(lost)
+
+    def _came_early(self, frame: Frame, pending: _Pending) -> bool:
+        """Whether a request was refused because one before it is missing."""
+        if not pending.request.in_turn or frame.arg != Status.OUT_OF_ORDER:
+            return False
+        return any(
+            other.request.in_turn and self._age(seq) < self._age(frame.seq)
+            for seq, other in self._pending.items()
+        )
 
 
 def _sentence(status: int) -> str:

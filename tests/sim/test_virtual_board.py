@@ -13,6 +13,8 @@ from firstspike.firmware.config import Config
 from firstspike.firmware.errors import DataError, DeviceLost, PortError
 from firstspike.firmware.formats import NEVER
 from firstspike.firmware.framing import Frame, FrameDecoder
+from firstspike.firmware.layout import unpack_weights
+from firstspike.firmware.learning import Progress, Rule
 from firstspike.firmware.network import Layer, Network
 from firstspike.firmware.protocol import (
     ANSWER,
@@ -21,11 +23,13 @@ from firstspike.firmware.protocol import (
     Outcome,
     Status,
     encode_sample,
+    learning_argument,
     memory_address,
 )
 from firstspike.firmware.registers import register_map, register_values
 from firstspike.sim import golden
 from firstspike.sim.engine import AcceleratorSimulation
+from firstspike.sim.fast_learner import Learner
 from firstspike.sim.faults import Faults, FaultyTransport
 from firstspike.sim.pty import PseudoTerminal
 from firstspike.sim.virtual_board import ModelBackend, VirtualBoard
@@ -392,3 +396,125 @@ class TestPseudoTerminal:
         terminal = PseudoTerminal(VirtualBoard(ModelBackend(CONFIG)))
         terminal.close()
         terminal.close()
+
+
+# Learning, of the golden model behind the link
+
+LEARNING = compile(NETWORK, Config.for_network(NETWORK, lanes=[4, 3], learning=True))
+RULE = Rule([30_000, 50_000], margin=2, dropout=9000, activity=3)
+START = Progress.start(2, seed=3)
+
+
+@pytest.fixture
+def learning_board():
+    board = VirtualBoard(ModelBackend(LEARNING.config))
+    load(board, LEARNING)
+    write_registers(board, RULE.registers() | START.registers())
+    return board
+
+
+def write_registers(board, values):
+    addresses = {name: address for name, address, _ in register_map(LEARNING.config)}
+    for name, value in values.items():
+        status, _ = ask(board, Op.WRITE_REGISTER, addresses[name], struct.pack("<I", value))
+        assert status == Status.OK
+
+
+def read_registers(board):
+    return {
+        name: struct.unpack("<I", ask(board, Op.READ_REGISTER, address)[1])[0]
+        for name, address, _ in register_map(LEARNING.config)
+    }
+
+
+def read_memories(board):
+    return {
+        region.name: ask(
+            board, Op.READ_MEMORY, memory_address(number, 0), struct.pack("<I", region.words)
+        )[1]
+        for number, region in enumerate(LEARNING.config.regions)
+    }
+
+
+def teach(board, sample, label, number):
+    op, payload = encode_sample(sample)
+    learns = {Op.INFER_BITMAP: Op.LEARN_BITMAP, Op.INFER_SPIKES: Op.LEARN_SPIKES}[op]
+    return ask(board, learns, learning_argument(label, number), payload)
+
+
+def test_it_learns_as_the_golden_learner(learning_board):
+    samples = make_samples(60)
+    labels = np.arange(60) % 5
+    learner = Learner(NETWORK, RULE, START)
+    expected = learner.learn(samples, labels)
+    for index, (sample, label) in enumerate(zip(samples, labels, strict=True)):
+        status, answer = teach(learning_board, sample, int(label), index)
+        assert status == Status.OK
+        outcome = Outcome.decode(answer, 2)
+        assert outcome.label == expected.label[index]
+        assert outcome.step == expected.step[index]
+        assert outcome.rows == tuple(expected.rows[index])
+    learned = compile(learner.network, LEARNING.config)
+    assert read_memories(learning_board) == dict(learned.regions) != dict(LEARNING.regions)
+    values = read_registers(learning_board)
+    assert Progress.from_registers(values, LEARNING.config) == learner.progress
+    assert Rule.from_registers(values, LEARNING.config) == RULE
+
+
+def test_what_is_loaded_while_it_learns_stays(learning_board):
+    """Other weights and other states, between two samples."""
+    samples, labels = make_samples(20), np.arange(20) % 5
+    for index in range(10):
+        teach(learning_board, samples[index], int(labels[index]), index)
+    other = compile(make_network(seed=8), LEARNING.config)
+    load(learning_board, other)
+    write_registers(learning_board, RULE.registers() | START.registers())
+    learner = Learner(other.network(), RULE, START)
+    learner.learn(samples, labels)
+    for index in range(20):
+        teach(learning_board, samples[index], int(labels[index]), index)
+    learned = compile(learner.network, LEARNING.config)
+    assert read_memories(learning_board) == dict(learned.regions)
+
+
+def test_outputs_that_do_not_take_part_keep_their_weights(learning_board):
+    write_registers(learning_board, {"classes": 3})
+    samples = make_samples(30)
+    assert teach(learning_board, samples[0], 3, 0) == (Status.BAD_LABEL, b"")
+    for index, sample in enumerate(samples):
+        assert teach(learning_board, sample, index % 3, index)[0] == Status.OK
+    layer = LEARNING.config.layers[1]
+    before = unpack_weights(LEARNING.regions["weights_1"], layer)
+    after = unpack_weights(read_memories(learning_board)["weights_1"], layer)
+    assert (before[:, 3:] == after[:, 3:]).all()
+    assert (before[:, :3] != after[:, :3]).any()
+
+
+def test_samples_to_learn_that_it_refuses(learning_board):
+    """The first of several reasons is told, and nothing changes."""
+    sample = make_samples(1)[0]
+    assert teach(learning_board, sample, 1, 0)[0] == Status.OK
+    before = read_memories(learning_board), read_registers(learning_board)
+    bad = struct.pack("<H", NETWORK.inputs)
+    refused = [
+        (learning_argument(1, 0), bad, Status.REPEATED),
+        (learning_argument(99, 0x8001), bad, Status.REPEATED),
+        (learning_argument(99, 2), bad, Status.OUT_OF_ORDER),
+        (learning_argument(99, 0x8000), bad, Status.OUT_OF_ORDER),
+        (learning_argument(5, 1), bad, Status.BAD_LABEL),
+        (learning_argument(4, 1), bad, Status.BAD_SAMPLE),
+        (learning_argument(99, 2), b"\0", Status.BAD_LENGTH),
+    ]
+    for arg, payload, status in refused:
+        assert ask(learning_board, Op.LEARN_SPIKES, arg, payload) == (status, b"")
+    assert ask(learning_board, Op.LEARN_BITMAP, 1, b"\0") == (Status.BAD_LENGTH, b"")
+    after = read_memories(learning_board), read_registers(learning_board)
+    assert after[0] == before[0]
+    assert after[1].pop("commands_refused") == before[1].pop("commands_refused") + len(refused) + 1
+    after[1].pop("frames_accepted"), before[1].pop("frames_accepted")
+    assert after[1] == before[1]
+
+
+@pytest.mark.parametrize("op", [Op.LEARN_BITMAP, Op.LEARN_SPIKES])
+def test_a_build_that_does_not_learn_does_not_know_how(board, op):
+    assert ask(board, op, 0, b"") == (Status.UNKNOWN_OPERATION, b"")
