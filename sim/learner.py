@@ -134,6 +134,11 @@ class Learner:
         self._rule = rule
 
     @property
+    def has_row(self) -> np.ndarray:
+        """(inputs,) bool: which inputs have a weight row."""
+        return self._has_row.copy()
+
+    @property
     def progress(self) -> Progress:
         """Where learning stands now."""
         return self._progress
