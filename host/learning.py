@@ -1,0 +1,764 @@
+"""Learning on the chip, seen from the host: networks to start from, settings that change while it
+learns, passes over the training data, checkpoints.
+
+The chip does the learning, or the golden learner in its place; ``docs/learning.md`` says how. What
+is here chooses the order of the samples, distorts them and keeps the books, and needs no PyTorch.
+"""
+
+import itertools
+import json
+import math
+import os
+import time
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+import numpy as np
+
+from .augment import Distortion
+from .device import Device
+from .encode import Encoder
+from .firmware.config import Config
+from .firmware.errors import DataError, ModelFileError
+from .firmware.files import write_atomically
+from .firmware.formats import weight_limit
+from .firmware.learning import ALWAYS, Progress, Rule
+from .firmware.network import DEFAULT_MEMBRANE_BITS, Layer, Network
+
+if TYPE_CHECKING:
+    from .sim.learner import Learner
+
+__all__ = [
+    "ANNEALS",
+    "Checkpoint",
+    "Epoch",
+    "Fit",
+    "Schedule",
+    "initial_network",
+    "learning_config",
+    "new_learner",
+    "shifted",
+]
+
+#: How rates go from their first value to their last.
+ANNEALS = ("linear", "cosine", "exponential")
+
+_FORMAT = "firstspike-learning"
+_VERSION = 1
+
+#: Seconds after which the state is written in the middle of an epoch.
+_CHECKPOINT_INTERVAL = 30.0
+
+#: Samples that are classified at once.
+_EVALUATED = 10_000
+
+#: Weights that a network starts from: mean and spread in hidden layers and in the last one, where 1
+#: is the weight whose whole charge just makes a neuron spike.
+_HIDDEN = (-0.01, 0.05)
+_OUTPUTS = (0.0, 0.03)
+
+
+def initial_network(
+    shape: Sequence[int],
+    *,
+    used: np.ndarray | None = None,
+    seed: int = 1,
+    k: int = 4,
+    steps: int = 32,
+    charge: int = 384,
+    weight_bits: int = 8,
+    membrane_bits: int = DEFAULT_MEMBRANE_BITS,
+    hidden: tuple[float, float] = _HIDDEN,
+    outputs: tuple[float, float] = _OUTPUTS,
+    **meta: Any,
+) -> Network:
+    """A network of random weights, to learn from scratch.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Inputs, and the neurons of every layer.
+    used : (inputs,) bool, optional
+        Inputs that ever spike. The others get no weights, and so no row. Default: all.
+    seed : int
+    k : int
+        Decay shift.
+    steps : int
+        T.
+    charge : int
+        θ / 2^k: the smallest weight that alone makes a neuron spike, if there is time enough.
+    weight_bits, membrane_bits : int
+    hidden, outputs : pair of float
+        Mean and spread of normally distributed weights of hidden layers, and of the last one, as
+        parts of ``charge``.
+    meta
+        Of the network.
+
+    Raises
+    ------
+    DataError
+        If a parameter is out of its range.
+    """
+    shape = list(shape)
+    if len(shape) < 2 or min(shape) < 1:
+        raise DataError(
+            f"the shape is {'-'.join(map(str, shape))}, but it needs inputs and the neurons of at "
+            "least one layer, such as 784-600-10"
+        )
+    used = np.ones(shape[0], dtype=bool) if used is None else np.asarray(used, dtype=bool)
+    if used.shape != (shape[0],) or not used.any():
+        raise DataError(
+            f"of {shape[0]} inputs, {int(used.sum())} of {used.size} are in use; at least one must"
+        )
+    random = np.random.default_rng(seed)
+    limit = weight_limit(weight_bits)
+    layers = []
+    for index, size in enumerate(itertools.pairwise(shape)):
+        mean, spread = outputs if index == len(shape) - 2 else hidden
+        drawn = np.rint(random.normal(mean, spread, size) * charge)
+        weights = drawn.clip(-limit, limit).astype(np.int8)
+        if index == 0:
+            # An input that is in use has a row, and a row is known by a weight that is not 0.
+            empty = np.flatnonzero(~weights.any(axis=1))
+            weights[empty, random.integers(size[1], size=len(empty))] = 1
+            weights[~used] = 0
+        layers.append(Layer(weights, k, charge << k, weight_bits, membrane_bits))
+    return Network(layers, steps, meta)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The settings of the learning rule from the first sample to the last.
+
+    Parameters
+    ----------
+    first, last : sequence of float
+        Probability that a weight row is updated, 0 … 1, at the start and at the end: one for each
+        layer, or one for all.
+    anneal : str
+        One of :data:`ANNEALS`.
+    margin : int
+    dropout : float
+        Probability that a hidden neuron is left out of a sample.
+    activity, step : int
+        As in :class:`~firstspike.firmware.learning.Rule`.
+
+    Raises
+    ------
+    DataError
+        If a setting is out of its range.
+    """
+
+    first: Sequence[float] = (1.0,)
+    last: Sequence[float] = (0.002,)
+    anneal: str = "linear"
+    margin: int = 3
+    dropout: float = 0.2
+    activity: int = 10
+    step: int = 2
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "first", tuple(self.first))
+        object.__setattr__(self, "last", tuple(self.last))
+        if self.anneal not in ANNEALS:
+            raise DataError(
+                f"there is no way {self.anneal} to change the rates; choose one of "
+                f"{', '.join(ANNEALS)}"
+            )
+        for rate in (*self.first, *self.last):
+            if not 0 <= rate <= 1:
+                raise DataError(f"a rate is {rate}, but it is a probability, 0 to 1")
+        if self.anneal == "exponential" and not min(*self.first, *self.last, 1) > 0:
+            raise DataError("rates that change exponentially must be above 0")
+        if not 0 <= self.dropout < 1:
+            raise DataError(f"dropout is {self.dropout}, but it is a probability below 1")
+
+    def rule(self, moment: float, layers: int) -> Rule:
+        """The settings at a moment of training, 0 … 1, for a network of so many layers.
+
+        Raises
+        ------
+        DataError
+            If there are rates for another number of layers, or a setting is out of its range.
+        """
+        first, last = (_for_each(rates, layers) for rates in (self.first, self.last))
+        return Rule(
+            [
+                round(ALWAYS * self._between(*rates, moment))
+                for rates in zip(first, last, strict=True)
+            ],
+            margin=self.margin,
+            dropout=min(round(ALWAYS * self.dropout), ALWAYS - 1),
+            activity=self.activity,
+            step=self.step,
+        )
+
+    def _between(self, first: float, last: float, moment: float) -> float:
+        if self.anneal == "exponential":
+            return first * (last / first) ** moment
+        if self.anneal == "cosine":
+            moment = (1 - math.cos(math.pi * moment)) / 2
+        return first + (last - first) * moment
+
+
+def _for_each(rates: Sequence[float], layers: int) -> Sequence[float]:
+    """A rate for each layer."""
+    if len(rates) == 1:
+        return [*rates] * layers
+    if len(rates) != layers:
+        raise DataError(
+            f"{len(rates)} rates were given, but the network has {layers} layers; give one for "
+            "each or one for all"
+        )
+    return rates
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one pass over the training samples did.
+
+    Parameters
+    ----------
+    epoch : int
+        From 1 on.
+    learned : int
+        Samples learned since the start of the first one.
+    accuracy : float
+        Share of the samples that were decided correctly, each before the update, with neurons left
+        out.
+    erred : float or None
+        Share of the samples that there was anything to learn from. A device does not tell.
+    validation : float or None
+        Share of the validation samples that are classified correctly after the epoch.
+    rows : tuple of float
+        Mean number of weight rows that each layer fetched: after the first one, spikes of the layer
+        before.
+    rates : tuple of float
+        Probabilities at the end of the epoch that a row is updated.
+    samples_per_second : float
+        Learned; without encoding and distorting.
+    """
+
+    epoch: int
+    learned: int
+    accuracy: float
+    erred: float | None
+    validation: float | None
+    rows: tuple[float, ...]
+    rates: tuple[float, ...]
+    samples_per_second: float
+
+    def __str__(self) -> str:
+        parts = [f"epoch {self.epoch:3}", f"training {100 * self.accuracy:6.2f} %"]
+        if self.erred is not None:
+            parts.append(f"erred {100 * self.erred:6.2f} %")
+        if self.validation is not None:
+            parts.append(f"validation {100 * self.validation:6.2f} %")
+        parts.append(f"spikes {' '.join(f'{count:.1f}' for count in self.rows)}")
+        parts.append(f"{self.samples_per_second:.0f} samples/s")
+        return "  ".join(parts)
+
+
+@dataclass
+class _Tally:
+    """An epoch while it runs."""
+
+    samples: int = 0
+    answered: int = 0
+    correct: int = 0
+    erred: int = 0
+    rows: list[int] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """All that it takes to go on with learning as if it had never stopped.
+
+    Parameters
+    ----------
+    network : Network
+        With the weights as they were.
+    has_row : (inputs,) bool
+        Inputs that have a weight row.
+    progress : Progress
+    settings : dict
+        What was asked for.
+    epoch, done : int
+        Epochs that are complete, and samples of the next one that were learned.
+    tally : dict
+        Of the epoch that is not complete.
+    history : tuple of Epoch
+    """
+
+    network: Network
+    has_row: np.ndarray
+    progress: Progress
+    settings: dict[str, Any]
+    epoch: int
+    done: int
+    tally: dict[str, Any]
+    history: tuple[Epoch, ...]
+
+    def learner(self) -> "Learner":
+        """The golden learner, compiled, in this state."""
+        return new_learner(self.network, progress=self.progress, has_row=self.has_row)
+
+    def load_into(self, device: Device, *, progress: bool = False) -> None:
+        """Bring a device into this state; raises what :meth:`Device.load` does.
+
+        A virtual device that nothing has been loaded into is built for it.
+        """
+        device.load(self.network, has_row=self.has_row, progress=progress)
+        layers = len(self.network.layers)
+        device.start_learning(Rule([0] * layers, margin=0), self.progress)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it to a ``.npz`` file, whole or not at all."""
+        header = {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "steps": self.network.steps,
+            "layers": [
+                {
+                    "k": layer.k,
+                    "threshold": layer.threshold,
+                    "weight_bits": layer.weight_bits,
+                    "membrane_bits": layer.membrane_bits,
+                }
+                for layer in self.network.layers
+            ],
+            "meta": dict(self.network.meta),
+            "progress": asdict(self.progress),
+            "settings": self.settings,
+            "epoch": self.epoch,
+            "done": self.done,
+            "tally": self.tally,
+            "history": [asdict(epoch) for epoch in self.history],
+        }
+        arrays: dict[str, Any] = {
+            f"weights_{index}": layer.weights for index, layer in enumerate(self.network.layers)
+        }
+        arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+        with write_atomically(path) as file:
+            np.savez(file, has_row=self.has_row, **arrays)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        ModelFileError
+            If the file is missing, no checkpoint, of another version or damaged.
+        """
+        path = Path(path)
+        try:
+            # Left to numpy, a file of another kind would be taken for a pickle.
+            zipfile.ZipFile(path).close()
+            with np.load(path, allow_pickle=False) as archive:
+                header = json.loads(archive["header"].tobytes())
+                if (header["format"], header["version"]) != (_FORMAT, _VERSION):
+                    raise DataError(f"it is {header['format']} version {header['version']}")
+                layers = [
+                    Layer(archive[f"weights_{index}"], **entry)
+                    for index, entry in enumerate(header["layers"])
+                ]
+                has_row = archive["has_row"]
+            return cls(
+                Network(layers, header["steps"], header["meta"]),
+                has_row,
+                Progress(**header["progress"]),
+                header["settings"],
+                header["epoch"],
+                header["done"],
+                header["tally"],
+                tuple(_epoch(entry) for entry in header["history"]),
+            )
+        except OSError as error:
+            raise ModelFileError(f"{path} cannot be read ({error.strerror or error})") from error
+        except Exception as error:
+            # A damaged archive makes zipfile, zlib and numpy raise almost anything.
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise ModelFileError(
+                f"{path} is no checkpoint of learning, or it is damaged ({reason}); delete it to "
+                "start anew"
+            ) from error
+
+
+def _epoch(entry: dict[str, Any]) -> Epoch:
+    return Epoch(**entry | {name: tuple(entry[name]) for name in ("rows", "rates")})
+
+
+def new_learner(
+    network: Network,
+    *,
+    seed: int = 1,
+    progress: Progress | None = None,
+    has_row: np.ndarray | None = None,
+) -> "Learner":
+    """The golden learner, compiled, before it has learned anything.
+
+    Parameters
+    ----------
+    network : Network
+    seed : int
+        Of its generators, unless ``progress`` is given.
+    progress : Progress, optional
+        Where learning stands.
+    has_row : (inputs,) bool, optional
+        Inputs that have a weight row. Default: those with a weight other than 0.
+    """
+    from .sim.fast_learner import Learner
+
+    layers = len(network.layers)
+    start = Progress.start(layers, seed) if progress is None else progress
+    return Learner(network, Rule([0] * layers), start, has_row=has_row)
+
+
+def learning_config(
+    network: Network, lanes: int | Sequence[int] = 64, has_row: np.ndarray | None = None
+) -> Config:
+    """The smallest accelerator that learns with ``network``; raises what ``Config`` does.
+
+    Parameters
+    ----------
+    network : Network
+    lanes : int or one int a layer
+    has_row : (inputs,) bool, optional
+        Inputs that get a weight row. Default: those with a weight other than 0.
+    """
+    if has_row is not None:
+        first = network.layers[0]
+        weights = np.where(has_row[:, None], np.int8(1), np.int8(0)) + np.zeros_like(first.weights)
+        network = replace(network, layers=[replace(first, weights=weights), *network.layers[1:]])
+    return Config.for_network(network, lanes, learning=True)
+
+
+def shifted(images: np.ndarray, most: int, random: np.random.Generator) -> np.ndarray:
+    """Copies of images, (n, height, width), each moved by up to ``most`` pixels either way."""
+    count, height, width = images.shape
+    padded = np.pad(images, ((0, 0), (most, most), (most, most)))
+    down, right = random.integers(0, 2 * most + 1, (2, count, 1, 1))
+    rows = down + np.arange(height)[:, None]
+    columns = right + np.arange(width)
+    return padded[np.arange(count)[:, None, None], rows, columns]
+
+
+class _Pupil(Protocol):
+    """What learns: the golden learner or a device, alike."""
+
+    def learn(
+        self, samples: np.ndarray, labels: np.ndarray, rule: Rule
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Learn; return labels (−1 if unknown), rows and whether there was anything to learn."""
+
+    @property
+    def layers(self) -> int: ...
+
+    @property
+    def progress(self) -> Progress: ...
+
+    def label(self, samples: np.ndarray) -> np.ndarray: ...
+
+    def network(self) -> Network: ...
+
+    def has_row(self) -> np.ndarray: ...
+
+
+class _GoldenPupil:
+    def __init__(self, learner: "Learner") -> None:
+        self._learner = learner
+
+    def learn(
+        self, samples: np.ndarray, labels: np.ndarray, rule: Rule
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        self._learner.rule = rule
+        learned = self._learner.learn(samples, labels)
+        return learned.label, learned.rows, learned.erred
+
+    @property
+    def layers(self) -> int:
+        return len(self._learner.network.layers)
+
+    @property
+    def progress(self) -> Progress:
+        return self._learner.progress
+
+    def label(self, samples: np.ndarray) -> np.ndarray:
+        return self._learner.infer(samples).label
+
+    def network(self) -> Network:
+        return self._learner.network
+
+    def has_row(self) -> np.ndarray:
+        return self._learner.has_row
+
+
+class _DevicePupil:
+    def __init__(self, device: Device) -> None:
+        self._device = device
+
+    def learn(
+        self, samples: np.ndarray, labels: np.ndarray, rule: Rule
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        learned = self._device.learn(samples, labels, rule)
+        return learned.label, learned.rows, None
+
+    @property
+    def layers(self) -> int:
+        return len(self._device.config.layers)
+
+    @property
+    def progress(self) -> Progress:
+        return self._device.progress
+
+    def label(self, samples: np.ndarray) -> np.ndarray:
+        return self._device.infer(samples).label
+
+    def network(self) -> Network:
+        return self._device.network()
+
+    def has_row(self) -> np.ndarray:
+        return self._device.has_row()
+
+
+class Fit:
+    """Passes over training samples, one an iteration; each gives an :class:`Epoch`.
+
+    What a sample is and when it comes depends on seed, epoch and place alone, so a run that was
+    interrupted goes on from its checkpoint to the same weights as one that was not.
+
+    Parameters
+    ----------
+    pupil : Learner or Device
+        A golden learner (see :func:`new_learner`) or a device with a model loaded, whose generators
+        have been seeded (see :meth:`Device.start_learning`). To resume, one in the state of the
+        checkpoint.
+    x : (n, height, width) or (n, inputs) uint8
+        Images; or (n, inputs) spike steps, if there is no encoder.
+    y : (n,) integers
+        Labels.
+    epochs : int
+        Passes in all.
+    schedule : Schedule
+    encoder : Encoder, optional
+    distortion : Distortion, optional
+        Of images, anew in every epoch.
+    shift : int
+        Pixels by which images are moved at most, likewise.
+    validation : pair of arrays, optional
+        Samples like ``x`` and labels, to be classified after every epoch.
+    seed : int
+        Of order and distortions.
+    batch : int
+        Samples for which rates stay the same.
+    checkpoint : path, optional
+        File for the state after every epoch, and now and then within it.
+    resume : Checkpoint, optional
+        Where to go on. Everything else must be as it was.
+    progress : callable, optional
+        Called with the number of samples finished since the last call, like ``tqdm.update``.
+
+    Attributes
+    ----------
+    history : list of Epoch
+        All epochs so far, those before the checkpoint included.
+
+    Raises
+    ------
+    DataError
+        If the data do not suit each other or the settings, or a checkpoint is of other settings,
+        other data or another state.
+    """
+
+    def __init__(
+        self,
+        pupil: "Learner | Device",
+        x: np.ndarray,
+        y: np.ndarray,
+        *,
+        epochs: int = 20,
+        schedule: Schedule = Schedule(),
+        encoder: Encoder | None = None,
+        distortion: Distortion | None = None,
+        shift: int = 0,
+        validation: tuple[np.ndarray, np.ndarray] | None = None,
+        seed: int = 1,
+        batch: int = 1000,
+        checkpoint: str | os.PathLike[str] | None = None,
+        resume: Checkpoint | None = None,
+        progress: Callable[[int], object] | None = None,
+    ) -> None:
+        x, y = np.asarray(x), np.asarray(y)
+        if len(x) != len(y) or not len(x):
+            raise DataError(
+                f"there are {len(x)} training samples and {len(y)} labels; give one label for each "
+                "of at least one sample"
+            )
+        if (distortion or shift) and (encoder is None or x.ndim != 3):
+            raise DataError(
+                f"only images of shape (n, height, width) can be distorted or shifted, and with an "
+                f"encoder; these samples have shape {x.shape}"
+            )
+        if epochs < 1 or batch < 1 or shift < 0:
+            raise DataError(
+                f"epochs is {epochs}, batch is {batch} and shift is {shift}, but they are at least "
+                "1, 1 and 0"
+            )
+        self._pupil: _Pupil
+        self._pupil = _DevicePupil(pupil) if isinstance(pupil, Device) else _GoldenPupil(pupil)
+        self._x, self._y = x, y
+        self._epochs = epochs
+        self._schedule = schedule
+        self._encoder = encoder
+        self._distortion = distortion
+        self._shift = shift
+        self._validation = validation
+        self._seed = seed
+        self._batch = batch
+        self._checkpoint = checkpoint
+        self._report = progress or (lambda count: None)
+        self._settings = {
+            "epochs": epochs,
+            "schedule": _plain(asdict(schedule)),
+            "encoding": None if encoder is None else encoder.to_meta(),
+            "distortion": None if distortion is None else asdict(distortion),
+            "shift": shift,
+            "seed": seed,
+            "batch": batch,
+            "samples": len(x),
+            "data": f"{zlib.crc32(y.tobytes(), zlib.crc32(x.tobytes())):08x}",
+        }
+        self._layers = self._pupil.layers
+        schedule.rule(0, self._layers)
+        self.history: list[Epoch] = []
+        self._done = 0
+        self._tally = _Tally(rows=[0] * self._layers)
+        if resume is not None:
+            self._resume(resume)
+
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        for name, value in self._settings.items():
+            if checkpoint.settings.get(name) != value:
+                raise DataError(
+                    f"{name} of the checkpoint is {checkpoint.settings.get(name)}, but {value} was "
+                    "asked for; give what it was started with"
+                )
+        if self._pupil.progress != checkpoint.progress:
+            raise DataError(
+                "what is to go on learning is not in the state of the checkpoint; load that first"
+            )
+        self.history = list(checkpoint.history)
+        self._done = checkpoint.done
+        self._tally = _Tally(**checkpoint.tally)
+
+    @property
+    def network(self) -> Network:
+        """The network with the weights as they are now."""
+        return self._pupil.network()
+
+    @property
+    def remaining(self) -> int:
+        """Samples that are yet to be learned."""
+        return (self._epochs - len(self.history)) * len(self._x) - self._done
+
+    def state(self) -> Checkpoint:
+        """Where learning stands."""
+        return Checkpoint(
+            self._pupil.network(),
+            self._pupil.has_row(),
+            self._pupil.progress,
+            self._settings,
+            len(self.history),
+            self._done,
+            asdict(self._tally),
+            tuple(self.history),
+        )
+
+    def __iter__(self) -> Iterator[Epoch]:
+        while len(self.history) < self._epochs:
+            self._run_epoch(len(self.history))
+            yield self.history[-1]
+
+    def _run_epoch(self, epoch: int) -> None:
+        """Learn from the samples of an epoch that are left."""
+        order = np.random.default_rng([self._seed, epoch, 0]).permutation(len(self._x))
+        saved = time.monotonic()
+        rule = self._rule(epoch, self._done)
+        while self._done < len(order):
+            chosen = order[self._done : self._done + self._batch]
+            rule = self._rule(epoch, self._done)
+            place = self._done // self._batch
+            samples = self._samples(chosen, [self._seed, epoch, 1 + place])
+            self._learn(samples, self._y[chosen], rule)
+            self._done += len(chosen)
+            self._report(len(chosen))
+            due = time.monotonic() - saved > _CHECKPOINT_INTERVAL
+            if self._checkpoint is not None and due and self._done < len(order):
+                self.state().save(self._checkpoint)
+                saved = time.monotonic()
+        tally, count = self._tally, max(self._tally.answered, 1)
+        self.history.append(
+            Epoch(
+                epoch + 1,
+                (epoch + 1) * len(order),
+                tally.correct / count,
+                None if isinstance(self._pupil, _DevicePupil) else tally.erred / count,
+                self._validate(),
+                tuple(rows / count for rows in tally.rows),
+                tuple(rate / ALWAYS for rate in rule.rates),
+                tally.samples / max(tally.seconds, 1e-9),
+            )
+        )
+        self._done = 0
+        self._tally = _Tally(rows=[0] * self._layers)
+        if self._checkpoint is not None:
+            self.state().save(self._checkpoint)
+
+    def _rule(self, epoch: int, done: int) -> Rule:
+        total = self._epochs * len(self._x)
+        return self._schedule.rule((epoch * len(self._x) + done) / total, self._layers)
+
+    def _samples(self, chosen: np.ndarray, seed: list[int]) -> np.ndarray:
+        """Spike steps of some samples, distorted."""
+        x = self._x[chosen]
+        random = np.random.default_rng(seed)
+        if self._distortion is not None:
+            x = self._distortion(x, random)
+        if self._shift:
+            x = shifted(x, self._shift, random)
+        return x if self._encoder is None else self._encoder.encode(x)
+
+    def _learn(self, samples: np.ndarray, labels: np.ndarray, rule: Rule) -> None:
+        start = time.perf_counter()
+        said, rows, erred = self._pupil.learn(samples, labels, rule)
+        tally = self._tally
+        tally.seconds += time.perf_counter() - start
+        known = said >= 0
+        tally.samples += len(samples)
+        tally.answered += int(known.sum())
+        tally.correct += int((said == labels)[known].sum())
+        tally.rows = [int(count) for count in np.add(tally.rows, rows[known].sum(axis=0))]
+        if erred is not None:
+            tally.erred += int(erred.sum())
+
+    def _validate(self) -> float | None:
+        if self._validation is None:
+            return None
+        x, y = self._validation
+        correct = 0
+        for start in range(0, len(x), _EVALUATED):
+            part = x[start : start + _EVALUATED]
+            samples = part if self._encoder is None else self._encoder.encode(part)
+            correct += int((self._pupil.label(samples) == y[start : start + _EVALUATED]).sum())
+        return correct / max(len(x), 1)
+
+
+def _plain(value: Any) -> Any:
+    """A value as it comes back from JSON."""
+    return json.loads(json.dumps(value))
