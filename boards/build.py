@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ..firmware import __version__
-from ..firmware.config import Config
+from ..firmware.config import DROPOUT_DRAWS, Config
 from ..firmware.errors import BuildError, DataError, FirstspikeError
 from ..firmware.files import cache_folder, write_atomically
 from ..firmware.network import Network
@@ -158,6 +158,7 @@ def configure(
     *,
     neuron: str = "auto",
     ways: int = 1,
+    learning: bool = False,
 ) -> Config:
     """The configuration that ``board`` is to be built with for ``network``.
 
@@ -173,15 +174,19 @@ def configure(
         One of :data:`NEURONS`.
     ways : int
         Spikes a cycle into the last layer.
+    learning : bool
+        Build what learns; the board's own lanes of hidden layers are then rounded down to what can.
     """
     if lanes is None:
         lanes = [board.lanes, *[board.later_lanes] * (len(network.layers) - 1)]
+        if learning:
+            lanes[:-1] = [count - count % DROPOUT_DRAWS for count in lanes[:-1]]
     elif len(lanes) == 1:
         lanes = [lanes[0]] * len(network.layers)
     if neuron == "auto":
         in_step_0 = network.meta.get("encoding", {}).get("kind") == "binary"
         neuron = "sum" if in_step_0 and len(network.layers) > 1 else "current"
-    config = Config.for_network(network, lanes, neuron=neuron, ways=ways)
+    config = Config.for_network(network, lanes, neuron=neuron, ways=ways, learning=learning)
     smaller = config.buffer_bytes
     while smaller > 1:
         smaller //= 2

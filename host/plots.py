@@ -8,7 +8,7 @@ Every function that draws returns a :class:`matplotlib.figure.Figure`, and :func
 import io
 import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from .boards.board import Resources
     from .boards.timing import CriticalPath
+    from .learning import Epoch
     from .sim.result import Inference
     from .sweep import Sweep
 
@@ -34,6 +35,7 @@ __all__ = [
     "critical_path",
     "cycles",
     "decision_steps",
+    "learning_curve",
     "raster",
     "save",
     "shares_by_step",
@@ -280,6 +282,51 @@ def cycles(counts: np.ndarray) -> "Figure":
     axis.hist(counts, bins=min(60, int(np.ptp(counts)) + 1), color=_OURS, edgecolor="white")
     _mark(axis, {"mean": counts.mean(), "99 %": np.percentile(counts, 99)}, ".1f")
     axis.set(xlabel="clock cycles", ylabel="samples")
+    return figure
+
+
+def learning_curve(history: "Sequence[Epoch]", *, test: float | None = None) -> "Figure":
+    """Draw accuracy and rates over the samples that were learned.
+
+    Parameters
+    ----------
+    history : sequence of Epoch
+    test : float, optional
+        Share of test samples that the network classifies correctly in the end.
+
+    Raises
+    ------
+    DataError
+        If there is no epoch.
+    BuildError
+        If matplotlib is missing.
+    """
+    if not history:
+        raise DataError("there is no epoch to draw")
+    figure = _figure(7, 4.2)
+    axis, rates = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    learned = [epoch.learned for epoch in history]
+    curves: list[tuple[str, str, list[float | None]]] = [
+        ("while learning", _OTHERS, [epoch.accuracy for epoch in history]),
+        ("validation", _OURS, [epoch.validation for epoch in history]),
+    ]
+    for label, color, shares in curves:
+        known = [(x, 100 * y) for x, y in zip(learned, shares, strict=True) if y is not None]
+        if known:
+            x, y = zip(*known, strict=True)
+            axis.plot(x, y, marker="o", markersize=3, color=color, label=label)
+    if test is not None:
+        axis.axhline(100 * test, color=_MARK, linestyle=":", label=f"test {100 * test:.2f} %")
+    axis.set(ylabel="accuracy in %", ylim=(None, 100.5))
+    axis.legend(frameon=False, loc="lower right")
+    layers = len(history[0].rates)
+    for layer, style in zip(range(layers), itertools.cycle(("-", "--", ":"))):
+        rates.plot(
+            learned, [epoch.rates[layer] for epoch in history], style, color=_OURS,
+            label=f"layer {layer}",
+        )  # fmt: skip
+    rates.set(xlabel="samples learned", ylabel="rate", ylim=(0, None), xlim=(0, None))
+    rates.legend(frameon=False, loc="upper right")
     return figure
 
 

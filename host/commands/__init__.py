@@ -11,6 +11,7 @@ from . import (
     demo,
     export,
     info,
+    learn,
     plot,
     program,
     quantise,
@@ -29,6 +30,7 @@ __all__ = ["COMMANDS"]
 COMMANDS = {
     "demo": demo,
     "train": train,
+    "learn": learn,
     "quantise": quantise,
     "compile": compile,
     "simulate": simulate,

@@ -39,6 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="neurons of the first layer: for any samples, or smaller ones for spikes in step 0 "
         "alone (default: what suits the network)",
     )
+    common.add_learning(parser)
     parser.add_argument(
         "--clock",
         type=common.megahertz,
@@ -90,7 +91,12 @@ def run(options: argparse.Namespace) -> None:
     board = boards.load(options.board)
     network = load_network(options.model)
     config = configure_board(
-        board, network, options.lanes, neuron=options.neuron, ways=options.ways
+        board,
+        network,
+        options.lanes,
+        neuron=options.neuron,
+        ways=options.ways,
+        learning=options.learning,
     )
     folder = None if options.output is None else make_folder(options.output)
     display = _Display(options.quiet or options.json)

@@ -30,6 +30,7 @@ __all__ = [
     "add_build",
     "add_config",
     "add_data",
+    "add_learning",
     "add_native",
     "add_network",
     "add_output",
@@ -150,7 +151,17 @@ def add_config(parser: argparse.ArgumentParser) -> "argparse._MutuallyExclusiveG
         "alone (default: current)",
     )
     add_ways(parser)
+    add_learning(parser)
     return choice
+
+
+def add_learning(parser: argparse.ArgumentParser) -> None:
+    """Add ``--learning``."""
+    parser.add_argument(
+        "--learning",
+        action="store_true",
+        help="build what learns; its currents are as wide as any weights may need",
+    )
 
 
 def add_ways(parser: argparse.ArgumentParser) -> None:
@@ -267,7 +278,9 @@ def load_config(options: argparse.Namespace, network: Network | None) -> Config:
     if network is None:
         raise DataError("there is nothing to build for; give a network or --config")
     lanes = options.lanes[0] if len(options.lanes) == 1 else options.lanes
-    return Config.for_network(network, lanes, neuron=options.neuron, ways=options.ways)
+    return Config.for_network(
+        network, lanes, neuron=options.neuron, ways=options.ways, learning=options.learning
+    )
 
 
 def _read_config(path: Path) -> Config:

@@ -243,6 +243,67 @@ def test_train(run):
     assert set(run("train", "--list", "--json")["presets"]) >= {DIGITS}
 
 
+LEARN = ("learn", "--dataset", "digits", "--shape", "64-100-10", "--epochs", "3")
+
+
+def test_learn(run):
+    pytest.importorskip("matplotlib")
+    values = run(*LEARN, "--plot", "curve.svg", "--validation", "200", "--json")
+    assert values["files"] == ["learned.npz", "curve.svg"]
+    assert [epoch["epoch"] for epoch in values["epochs"]] == [1, 2, 3]
+    assert values["epochs"][-1]["validation"] > 0.5
+    network = Network.load("learned.npz")
+    assert network.shape == (64, 100, 10)
+    assert network.meta["dataset"] == "digits"
+    assert network.meta["learning"]["epochs"] == 3
+    simulated = run("simulate", "learned.npz", "--json")
+    assert simulated["summary"]["accuracy"] == values["test"]["accuracy"] > 0.5
+    assert Path("curve.svg").read_text().startswith("<?xml")
+
+
+def test_learn_on_a_device(run):
+    run(*LEARN, "-n", "300", "-o", "golden.npz")
+    values = run(*LEARN, "-n", "300", "-o", "device.npz", "--port", "model:", "--json")
+    assert values["epochs"][0]["erred"] is None
+    golden, device = Network.load("golden.npz"), Network.load("device.npz")
+    assert golden.meta == device.meta
+    for ours, theirs in zip(golden.layers, device.layers, strict=True):
+        assert (ours.weights == theirs.weights).all()
+
+
+@pytest.mark.parametrize("port", [(), ("--port", "model:")])
+def test_learn_and_resume(run, monkeypatch, port):
+    """Interrupted after the first epoch, it goes on to the same weights."""
+    arguments = (*LEARN, "-n", "300", "--augment", "--shift", "1", *port)
+    run(*arguments, "-o", "whole.npz")
+
+    def stop(options, text):
+        if text.startswith("epoch   1"):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(common, "say", stop)
+        assert cli.main([*arguments, "--checkpoint", "run.npz", "-o", "x.npz"]) == 130
+    run(*arguments, "--checkpoint", "run.npz", "--resume", "-o", "resumed.npz")
+    assert Path("whole.npz").read_bytes() == Path("resumed.npz").read_bytes()
+    assert not Path("x.npz").exists()
+
+
+def test_learn_more(run):
+    """From a network and from an image, which is as large as its build."""
+    few = ("--epochs", "1", "--first", "0.02,0.05", "--anneal", "cosine", "-n", "200", "--json")
+    values = run("learn", DIGITS, *few, "-o", "more.npz")
+    assert values["test"]["accuracy"] > 0.8
+    assert (
+        Network.load("more.npz").meta["encoding"]
+        == firstspike.load_network(DIGITS).meta["encoding"]
+    )
+    run("compile", DIGITS, "--learning", "-o", "digits.image")
+    assert Image.load("digits.image").config.learning
+    again = run("learn", "digits.image", *few, "--port", "model:", "-o", "again.npz")
+    assert again["test"] == values["test"]
+
+
 def test_report(run):
     values = run("report", DIGITS, "-o", "r.html", "r.json", "r.txt", "--json")
     assert json.loads(Path("r.json").read_text()) == values
@@ -358,6 +419,14 @@ def test_demo_without_tools(run, monkeypatch):
         (["train", "mnist-784"], 3, "there is no preset mnist-784"),
         (["train", DIGITS, "--set", "epohcs=3"], 3, "epohcs"),
         (["train", DIGITS, "--set", "epochs"], 2, "epochs is not of the form NAME=VALUE"),
+        (["learn", "--shape", "64"], 2, "64 is no shape such as 784-600-10"),
+        (["learn", "--first", "2"], 2, "2 is no probability"),
+        (["learn", "--dataset", "digits", "--shape", "64-9-9"], 3, "64-9-9, but digits has 64"),
+        (["learn", DIGITS, "--shape", "64-32-10"], 3, "give either NETWORK or --shape"),
+        (["learn", "--dataset", "digits", "--resume"], 3, "nothing to resume from"),
+        (["learn", "--dataset", "digits", "--dropout", "1"], 3, "dropout is 1.0"),
+        (["learn", "--dataset", "digits", "-n", "9999"], 3, "9999 images were asked for"),
+        (["learn", "--dataset", "digts"], 3, "no data set digts (did you mean digits?)"),
         (["export", "-o", "x.v"], 3, "there is nothing to build for"),
     ],
 )

@@ -1,10 +1,13 @@
 """Pictures: what they show, and that they are written whole."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from firstspike.firmware.errors import BuildError, DataError
 from firstspike.firmware.formats import NEVER
 from firstspike.firmware.network import Layer, Network
+from firstspike.learning import Epoch
 from firstspike.sim import golden
 from firstspike.sim.random_networks import random_case
 
@@ -91,3 +94,20 @@ def test_without_matplotlib(monkeypatch):
     case = random_case(2)
     with pytest.raises(BuildError, match=r"pip install 'firstspike\[plot\]'"):
         plots.raster(case.network, case.samples[0])
+
+
+def test_a_learning_curve():
+    history = [
+        Epoch(1, 100, 0.5, None, None, (20.0, 30.0), (1.0, 0.5), 10.0),
+        Epoch(2, 200, 0.75, None, None, (20.0, 30.0), (0.5, 0.25), 10.0),
+    ]
+    accuracy, rates = plots.learning_curve(history, test=0.7).axes
+    learning, test = accuracy.lines
+    assert (learning.get_xdata().tolist(), learning.get_ydata().tolist()) == ([100, 200], [50, 75])
+    assert test.get_ydata() == [70, 70]
+    assert [list(line.get_ydata()) for line in rates.lines] == [[1.0, 0.5], [0.5, 0.25]]
+    validated = [replace(epoch, validation=0.5) for epoch in history]
+    labels = plots.learning_curve(validated).axes[0].get_legend_handles_labels()[1]
+    assert labels == ["while learning", "validation"]
+    with pytest.raises(DataError, match="no epoch to draw"):
+        plots.learning_curve([])
