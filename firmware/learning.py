@@ -9,13 +9,16 @@ import numpy as np
 from .config import Config
 from .errors import DataError
 
-__all__ = ["ALWAYS", "STEP_RANGE", "Progress", "Rule"]
+__all__ = ["ALWAYS", "DEAD_ZONE_RANGE", "STEP_RANGE", "Progress", "Rule"]
 
 #: A probability of one, in units of 2^-16.
 ALWAYS = 1 << 16
 
 #: What an update may add to a weight of the last layer.
 STEP_RANGE = range(1, 8)
+
+#: Sizes up to which a weight may have no vote.
+DEAD_ZONE_RANGE = range(128)
 
 _U32 = (1 << 32) - 1
 
@@ -39,6 +42,10 @@ class Rule:
         neurons are made to fire earlier. 0 switches this off.
     step : int
         What an update adds to a weight of the last layer; elsewhere it is 1.
+    input_dropout : int
+        Probability that an input spike is left out of a sample, in units of 2^-16: 0 ... 65535.
+    dead_zone : int
+        Weights up to this size, of either sign, have no vote in the errors of hidden neurons.
     """
 
     rates: Sequence[int]
@@ -46,6 +53,8 @@ class Rule:
     dropout: int = 0
     activity: int = 4
     step: int = 2
+    input_dropout: int = 0
+    dead_zone: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rates", tuple(self.rates))
@@ -55,6 +64,8 @@ class Rule:
             ("dropout", [self.dropout], range(ALWAYS)),
             ("activity", [self.activity], range(1 << 16)),
             ("step", [self.step], STEP_RANGE),
+            ("input_dropout", [self.input_dropout], range(ALWAYS)),
+            ("dead_zone", [self.dead_zone], DEAD_ZONE_RANGE),
         ):
             for value in values:
                 if value not in allowed:
@@ -83,13 +94,15 @@ class Rule:
             "dropout": self.dropout,
             "activity": self.activity,
             "step": self.step,
+            "input_dropout": self.input_dropout,
+            "dead_zone": self.dead_zone,
             **{f"rate_{index}": rate for index, rate in enumerate(self.rates)},
         }
 
     @classmethod
     def from_registers(cls, values: dict[str, int], config: Config) -> Self:
         """Invert :meth:`registers`."""
-        names = ("margin", "dropout", "activity", "step")
+        names = ("margin", "dropout", "activity", "step", "input_dropout", "dead_zone")
         return cls(
             [values[f"rate_{index}"] for index in range(len(config.layers))],
             **{name: values[name] for name in names},

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .config import Config
-from .learning import STEP_RANGE
+from .learning import DEAD_ZONE_RANGE, STEP_RANGE
 
 __all__ = ["REGISTERS", "Register", "register_map", "register_values", "to_markdown"]
 
@@ -84,6 +84,15 @@ REGISTERS = (
         shared=True,
     ),
     Register(
+        "input_dropout",
+        0x0D,
+        True,
+        0,
+        "Probability of leaving out an input spike, `2^-16`.",
+        learning=True,
+    ),
+    Register("dead_zone", 0x0E, True, 0, "Largest weight without a vote.", learning=True),
+    Register(
         "rate",
         0x20,
         True,
@@ -161,6 +170,8 @@ def _learning_values(config: Config) -> dict[str, range]:
         "dropout": range(1 << 16),
         "activity": range(1 << 16),
         "step": STEP_RANGE,
+        "input_dropout": range(1 << 16),
+        "dead_zone": DEAD_ZONE_RANGE,
         "random_update": word,
         **rates,
         **states,

@@ -77,6 +77,8 @@ class Learner(learner.Learner):
             margin=self.rule.margin,
             dropout=self.rule.dropout,
             activity=self.rule.activity,
+            input_dropout=self.rule.input_dropout,
+            dead_zone=self.rule.dead_zone,
             rates=np.array(self.rule.rates),
             changes=changes,
             limits=self._limits,

@@ -275,6 +275,8 @@ class Learning(NamedTuple):
     margin: int
     dropout: int
     activity: int
+    input_dropout: int
+    dead_zone: int
     rates: np.ndarray
     """(layers,) probabilities in units of 2^-16."""
     changes: np.ndarray
@@ -332,12 +334,26 @@ def _draw(state: np.ndarray) -> int:
 
 
 @jit
-def _votes(weights: np.ndarray, errors: np.ndarray, weighted: bool) -> int:
+def _leave_out_inputs(learning: Learning, sample: np.ndarray, steps: int) -> None:
+    """Draw which input spikes are left out, and take them out of ``sample``."""
+    first, last = steps, -1
+    for i in range(len(sample)):
+        if sample[i] >= 0:
+            first, last = min(first, sample[i]), max(last, sample[i])
+    for step in range(first, last + 1):
+        for i in range(len(sample)):
+            if sample[i] == step and _draw(learning.update) < learning.input_dropout:
+                sample[i] = NEVER
+
+
+@jit
+def _votes(weights: np.ndarray, errors: np.ndarray, dead_zone: int, weighted: bool) -> int:
     """Positive less negative votes of the neurons concerned, whose errors are given."""
     votes = 0
     for j in range(len(weights)):
         weight = int(weights[j])
-        votes += (weight if weighted else (weight > 0) - (weight < 0)) * errors[j]
+        voice = weight if weighted else (weight > dead_zone) - (weight < -dead_zone)
+        votes += voice * errors[j]
     return votes
 
 
@@ -380,8 +396,10 @@ def learn(
     head = np.empty(steps, np.int32)
     link = np.empty(max(inputs, hidden), np.int32)
 
+    sample = np.empty(inputs, np.int32)
+
     for b in range(len(samples)):
-        sample = samples[b]
+        sample[:] = samples[b]
         label = outputs + labels[b]
         when[:] = NEVER
         head[:] = -1
@@ -389,6 +407,8 @@ def learn(
         fetched[:] = 0
         taught.updated[b] = 0
         _leave_out(learning.leave_out, plan, learning.dropout, left_out)
+        if learning.input_dropout > 0:
+            _leave_out_inputs(learning, sample, steps)
 
         # Lists are filled from the end, so that they ascend.
         _, meeting = _meeting(sample)
@@ -512,7 +532,7 @@ def learn(
                 if layer > 0:
                     first = plan.weight_base[layer] + row * count
                     voting = learning.feedback[first : first + count]
-                    votes = _votes(voting, concerned[:count], learning.weighted)
+                    votes = _votes(voting, concerned[:count], learning.dead_zone, learning.weighted)
                     errors[plan.neuron_base[layer - 1] + row] = (votes > 0) - (votes < 0)
                 if _draw(learning.update) < learning.rates[layer]:
                     _move(own, concerned[:count], learning.changes[layer], learning.limits[layer])

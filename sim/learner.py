@@ -12,6 +12,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from ..firmware.errors import DataError
+from ..firmware.formats import NEVER
 from ..firmware.learning import Progress, Rule
 from ..firmware.network import Network
 from . import golden
@@ -202,6 +203,7 @@ class Learner:
     def _learn_one(self, sample: np.ndarray, label: int, learned: Learned, index: int) -> None:
         """Learn from one sample and write row ``index`` of ``learned``."""
         left_out = self._leave_out()
+        sample = self._leave_out_inputs(sample)
         when, fetched, stop = self._forward(sample, label, left_out, learned, index)
         last = len(self._weights) - 1
 
@@ -223,12 +225,13 @@ class Learner:
             errors_before = np.zeros(len(weights), dtype=np.int64)
             for row in fetched[layer]:
                 concerned = (errors != 0) & (row.step <= when[layer])
-                votes = np.sign(weights[row.number]) * errors
+                own = weights[row.number].astype(np.int64)
+                votes = np.where(np.abs(own) > self.rule.dead_zone, np.sign(own), 0) * errors
                 positive = (concerned & (votes > 0)).sum()
                 negative = (concerned & (votes < 0)).sum()
                 errors_before[row.number] = np.sign(positive - negative)
                 if self._draw() < rate:
-                    moved = weights[row.number] + np.where(concerned, change * errors, 0)
+                    moved = own + np.where(concerned, change * errors, 0)
                     weights[row.number] = moved.clip(-limit, limit)
                     learned.updated[index, layer] += 1
             errors = errors_before
@@ -294,6 +297,17 @@ class Learner:
             states.append(state)
         self._progress = replace(self._progress, dropout=states)
         return masks
+
+    def _leave_out_inputs(self, sample: np.ndarray) -> np.ndarray:
+        """The sample without the input spikes that are drawn to be left out."""
+        if self.rule.input_dropout == 0:
+            return sample
+        kept = sample.copy()
+        for step in range(self._start.steps):
+            for number in np.flatnonzero(sample == step):
+                if self._draw() < self.rule.input_dropout:
+                    kept[number] = NEVER
+        return kept
 
     def _draw(self) -> int:
         """Draw a number of the update generator."""

@@ -154,6 +154,8 @@ def random_rule(draw, layers):
         dropout=int(draw.choice([0, 0, 13_107, 40_000, ALWAYS - 1])),
         activity=int(draw.choice([0, 1, 4, 10_000])),
         step=int(draw.integers(1, 8)),
+        input_dropout=int(draw.choice([0, 0, 6554, ALWAYS // 2])),
+        dead_zone=int(draw.choice([0, 0, 1, 12, 127])),
     )
 
 
