@@ -58,8 +58,8 @@ _EVALUATED = 10_000
 
 #: Weights that a network starts from: mean and spread in hidden layers and in the last one, where 1
 #: is the weight whose whole charge just makes a neuron spike.
-_HIDDEN = (-0.01, 0.05)
-_OUTPUTS = (0.0, 0.03)
+_HIDDEN = (-0.02, 0.04)
+_OUTPUTS = (0.01, 0.03)
 
 
 def initial_network(
@@ -67,9 +67,9 @@ def initial_network(
     *,
     used: np.ndarray | None = None,
     seed: int = 1,
-    k: int = 4,
-    steps: int = 32,
-    charge: int = 384,
+    k: int = 5,
+    steps: int = 64,
+    charges: tuple[int, int] = (384, 192),
     weight_bits: int = 8,
     membrane_bits: int = DEFAULT_MEMBRANE_BITS,
     hidden: tuple[float, float] = _HIDDEN,
@@ -89,12 +89,13 @@ def initial_network(
         Decay shift.
     steps : int
         T.
-    charge : int
-        θ / 2^k: the smallest weight that alone makes a neuron spike, if there is time enough.
+    charges : pair of int
+        θ / 2^k of hidden layers and of the last one: what a weight had to be to make a neuron spike
+        alone, if there were time enough. The smaller, the more an update changes.
     weight_bits, membrane_bits : int
     hidden, outputs : pair of float
         Mean and spread of normally distributed weights of hidden layers, and of the last one, as
-        parts of ``charge``.
+        parts of their charge.
     meta
         Of the network.
 
@@ -118,7 +119,9 @@ def initial_network(
     limit = weight_limit(weight_bits)
     layers = []
     for index, size in enumerate(itertools.pairwise(shape)):
-        mean, spread = outputs if index == len(shape) - 2 else hidden
+        is_last = index == len(shape) - 2
+        mean, spread = outputs if is_last else hidden
+        charge = charges[is_last]
         drawn = np.rint(random.normal(mean, spread, size) * charge)
         weights = drawn.clip(-limit, limit).astype(np.int8)
         if index == 0:
@@ -141,6 +144,8 @@ class Schedule:
         layer, or one for all.
     anneal : str
         One of :data:`ANNEALS`.
+    hold : float
+        Share of training, below 1, after which the rates begin to change.
     margin : int
     dropout : float
         Probability that a hidden neuron is left out of a sample.
@@ -154,12 +159,13 @@ class Schedule:
     """
 
     first: Sequence[float] = (1.0,)
-    last: Sequence[float] = (0.002,)
+    last: Sequence[float] = (0.005,)
     anneal: str = "linear"
-    margin: int = 3
+    hold: float = 0.7
+    margin: int = 10
     dropout: float = 0.2
-    activity: int = 10
-    step: int = 2
+    activity: int = 4
+    step: int = 4
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "first", tuple(self.first))
@@ -174,8 +180,9 @@ class Schedule:
                 raise DataError(f"a rate is {rate}, but it is a probability, 0 to 1")
         if self.anneal == "exponential" and not min(*self.first, *self.last, 1) > 0:
             raise DataError("rates that change exponentially must be above 0")
-        if not 0 <= self.dropout < 1:
-            raise DataError(f"dropout is {self.dropout}, but it is a probability below 1")
+        for name, share in (("hold", self.hold), ("dropout", self.dropout)):
+            if not 0 <= share < 1:
+                raise DataError(f"{name} is {share}, but the range is 0 to below 1")
 
     def rule(self, moment: float, layers: int) -> Rule:
         """The settings at a moment of training, 0 … 1, for a network of so many layers.
@@ -198,6 +205,7 @@ class Schedule:
         )
 
     def _between(self, first: float, last: float, moment: float) -> float:
+        moment = max(moment - self.hold, 0) / (1 - self.hold)
         if self.anneal == "exponential":
             return first * (last / first) ** moment
         if self.anneal == "cosine":

@@ -2,7 +2,7 @@
 
 Without NETWORK it starts from random weights. Without --port the golden learner learns, with no
 link between, to the same weights as a device. A device has to be built with --learning; model: and
-sim: are. Rates fall from --first to --last over all epochs. Does not need PyTorch.
+sim: are. Rates fall from --first to --last towards the end. Does not need PyTorch.
 """
 
 import argparse
@@ -120,7 +120,7 @@ def _add_rule(parser: argparse.ArgumentParser) -> None:
     """Add the settings of the learning rule."""
     for name, default, what in (
         ("--first", "1", "at the start"),
-        ("--last", "0.002", "at the end"),
+        ("--last", "0.005", "at the end"),
     ):
         parser.add_argument(
             name,
@@ -137,11 +137,18 @@ def _add_rule(parser: argparse.ArgumentParser) -> None:
         help="how the rates fall (default: linear)",
     )
     parser.add_argument(
+        "--hold",
+        type=float,
+        default=0.7,
+        metavar="P",
+        help="share of training after which the rates begin to fall (default: 0.7)",
+    )
+    parser.add_argument(
         "--margin",
         type=int,
-        default=3,
+        default=10,
         metavar="N",
-        help="steps after the right output in which no other may spike (default: 3)",
+        help="steps after the right output in which no other may spike (default: 10)",
     )
     parser.add_argument(
         "--dropout",
@@ -153,16 +160,16 @@ def _add_rule(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--activity",
         type=int,
-        default=10,
+        default=4,
         metavar="N",
-        help="least spikes of a hidden layer (default: 10)",
+        help="least spikes of a hidden layer (default: 4)",
     )
     parser.add_argument(
         "--step",
         type=int,
-        default=2,
+        default=4,
         metavar="N",
-        help="what an update adds to a weight of the last layer (default: 2)",
+        help="what an update adds to a weight of the last layer (default: 4)",
     )
 
 
@@ -195,6 +202,7 @@ def run(options: argparse.Namespace) -> None:
         options.first,
         options.last,
         options.anneal,
+        options.hold,
         options.margin,
         options.dropout,
         options.activity,

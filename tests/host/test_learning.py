@@ -43,7 +43,7 @@ def make_images(count=300, seed=4):
 
 
 X, Y = make_images()
-NETWORK = initial_network([81, 16, 3], charge=100)
+NETWORK = initial_network([81, 16, 3], k=4, steps=32, charges=(100, 100))
 
 
 def same(one, other):
@@ -59,19 +59,23 @@ def same(one, other):
 def test_an_initial_network():
     used = np.arange(81) % 5 > 0
     network = initial_network(
-        [81, 30, 20, 3], used=used, seed=3, k=3, steps=20, charge=200, dataset="bars"
+        [81, 30, 20, 3], used=used, seed=3, k=3, steps=20, charges=(200, 100), dataset="bars"
     )
     assert network.shape == (81, 30, 20, 3)
     assert network.meta == {"dataset": "bars"}
     assert network.steps == 20
-    assert {(layer.k, layer.threshold) for layer in network.layers} == {(3, 1600)}
+    assert [(layer.k, layer.threshold) for layer in network.layers] == [
+        (3, 1600),
+        (3, 1600),
+        (3, 800),
+    ]
     assert (network.layers[0].weights.any(axis=1) == used).all()
     first, _, last = (layer.weights for layer in network.layers)
-    assert first[used].mean() == pytest.approx(-2, abs=1)
-    assert first[used].std() == pytest.approx(10, abs=1)
-    assert last.std() == pytest.approx(6, abs=2)
-    again = initial_network([81, 30, 20, 3], used=used, seed=3, k=3, steps=20, charge=200)
-    other = initial_network([81, 30, 20, 3], used=used, seed=4, k=3, steps=20, charge=200)
+    assert first[used].mean() == pytest.approx(-4, abs=1)
+    assert first[used].std() == pytest.approx(8, abs=1)
+    assert last.std() == pytest.approx(3, abs=1)
+    again = initial_network([81, 30, 20, 3], used=used, seed=3, k=3, steps=20, charges=(200, 100))
+    other = initial_network([81, 30, 20, 3], used=used, seed=4, k=3, steps=20, charges=(200, 100))
     assert same(network, again)
     assert not same(network, other)
 
@@ -145,7 +149,7 @@ def test_rows_of_inputs_without_weights():
     ("anneal", "half"), [("linear", 0.505), ("cosine", 0.505), ("exponential", 0.1)]
 )
 def test_rates_over_training(anneal, half):
-    schedule = Schedule([1.0], [0.01], anneal, margin=1, dropout=0.5, activity=7, step=3)
+    schedule = Schedule([1.0], [0.01], anneal, hold=0.0, margin=1, dropout=0.5, activity=7, step=3)
     first, middle, last = (schedule.rule(moment, 3) for moment in (0, 0.5, 1))
     assert first.rates == (ALWAYS,) * 3
     assert middle.rates == (round(half * ALWAYS),) * 3
@@ -154,8 +158,9 @@ def test_rates_over_training(anneal, half):
 
 
 def test_rates_of_each_layer():
-    rule = Schedule([1.0, 0.5], [0.0, 0.25]).rule(0.5, 2)
-    assert rule.rates == (ALWAYS // 2, ALWAYS * 3 // 8)
+    schedule = Schedule([1.0, 0.5], [0.0, 0.25], hold=0.5)
+    assert schedule.rule(0.5, 2).rates == (ALWAYS, ALWAYS // 2)
+    assert schedule.rule(0.75, 2).rates == (ALWAYS // 2, ALWAYS * 3 // 8)
     with pytest.raises(DataError, match="2 rates were given, but the network has 3 layers"):
         Schedule([1.0, 0.5]).rule(0, 3)
 
@@ -168,6 +173,7 @@ def test_rates_of_each_layer():
         ({"last": [float("nan")]}, "a rate is nan"),
         ({"last": [0.0], "anneal": "exponential"}, "must be above 0"),
         ({"dropout": 1.0}, "dropout is 1.0"),
+        ({"hold": 1.0}, "hold is 1.0"),
     ],
 )
 def test_impossible_schedules(arguments, sentence):
@@ -177,7 +183,7 @@ def test_impossible_schedules(arguments, sentence):
 
 # Passes over the data
 
-SCHEDULE = Schedule(margin=1, dropout=0.1, activity=3)
+SCHEDULE = Schedule(hold=0.0, margin=1, dropout=0.1, activity=3, step=2)
 
 
 def fit(pupil=None, **changes):
