@@ -59,7 +59,8 @@ class Region:
     """A memory of the device as the host sees it: ``words`` words of ``lanes`` bytes each.
 
     A word is written and read whole, lane 0 first; each lane holds the low ``bits`` bits of its
-    byte and reads back sign-extended if ``signed``.
+    byte and reads back sign-extended if ``signed``. If it ``learns``, the device writes words while
+    it reads others.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Region:
     lanes: int
     bits: int
     signed: bool
+    learns: bool = False
 
     @property
     def bytes(self) -> int:
@@ -256,7 +258,12 @@ class Config:
         """
         weights = [
             Region(
-                f"weights_{index}", layer.groups * layer.rows, layer.lanes, layer.weight_bits, True
+                f"weights_{index}",
+                layer.groups * layer.rows,
+                layer.lanes,
+                layer.weight_bits,
+                signed=True,
+                learns=self.learning,
             )
             for index, layer in enumerate(self.layers)
         ]

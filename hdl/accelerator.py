@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from amaranth.hdl import Module
+from amaranth.hdl import Cat, Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
@@ -98,6 +98,8 @@ class Accelerator(wiring.Component):
         connect(m, core.o, commands.results)
         connect(m, commands.memory, core.memory)
         connect(m, commands.registers, registers.bus)
+        if self._config.learning:
+            self._share(m, registers, commands, core)
         m.d.comb += [
             frames.commit.eq(deframer.commit),
             frames.discard.eq(deframer.discard),
@@ -116,6 +118,42 @@ class Accelerator(wiring.Component):
             m.d.comb += threshold.eq(getattr(registers, f"threshold_{index}"))
 
         return m
+
+    def _share(
+        self, m: Module, registers: RegisterFile, commands: CommandProcessor, core: Core
+    ) -> None:
+        """Connect the registers of learning."""
+        m.d.comb += [
+            *(
+                getattr(core, name).eq(getattr(registers, name))
+                for name in (
+                    *("margin", "dropout", "activity", "step", "input_dropout", "dead_zone"),
+                    "random_update",
+                )
+            ),
+            *(
+                rate.eq(getattr(registers, f"rate_{index}"))
+                for index, rate in enumerate(core.rates)
+            ),
+            registers.random_update_next.eq(core.random_update_next),
+            registers.random_update_load.eq(core.random_update_load),
+            commands.classes.eq(registers.classes),
+            commands.learned.eq(registers.learned),
+            registers.learned_next.eq(registers.learned + 1),
+            registers.learned_load.eq(commands.learns),
+        ]
+        for index in range(len(self._config.layers) - 1):
+            names = [f"random_{half}_{index}" for half in ("low", "high")]
+            m.d.comb += [
+                core.random_dropout[index].eq(Cat(getattr(registers, name) for name in names)),
+                Cat(getattr(registers, f"{name}_next") for name in names).eq(
+                    core.random_dropout_next[index]
+                ),
+                *(
+                    getattr(registers, f"{name}_load").eq(core.random_dropout_load[index])
+                    for name in names
+                ),
+            ]
 
 
 class SerialAccelerator(wiring.Component):

@@ -2,7 +2,7 @@
 
 import enum
 
-from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, ValueLike
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, Value, ValueLike
 from amaranth.lib import stream, wiring
 from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out, connect
@@ -19,7 +19,7 @@ from .packet_buffer import PacketBuffer
 from .registers import RegisterBus
 from .sample_reader import SampleReader
 from .stream_register import StreamRegister
-from .token import event_layout, index_shape, result_layout
+from .token import event_layout, index_shape, result_layout, spike_layout
 
 __all__ = ["CommandProcessor"]
 
@@ -61,6 +61,10 @@ class CommandProcessor(wiring.Component):
         The register of this name.
     refused, inferred : Out(1)
         For a cycle each: an answer had another status than ``OK``; an inference was answered.
+    classes : In, learned : In
+        Only if the build learns: the registers of these names.
+    learns : Out(1)
+        Only if the build learns: for a cycle, a sample to learn from was taken.
 
     Throughput: that of :class:`~firstspike.hdl.sample_reader.SampleReader` and
     :class:`~firstspike.hdl.memory_streamer.MemoryStreamer`, less about ten cycles a frame.
@@ -69,6 +73,11 @@ class CommandProcessor(wiring.Component):
     def __init__(self, config: Config, hello: Hello) -> None:
         self._config = config
         self._hello = hello
+        learning = {
+            "classes": In(index_shape(config.outputs + 1)),
+            "learned": In(32),
+            "learns": Out(1),
+        }
         super().__init__(
             {
                 "i": In(stream.Signature(frame_item)),
@@ -82,6 +91,7 @@ class CommandProcessor(wiring.Component):
                 "refused": Out(1),
                 "inferred": Out(1),
             }
+            | (learning if config.learning else {})
         )
 
     def elaborate(self, platform: object) -> Module:
@@ -97,9 +107,11 @@ class CommandProcessor(wiring.Component):
         crc = CRC32_ISO_HDLC().create()
         m.submodules.crc = ResetInserter(restart)(crc)
         m.submodules.samples = samples = PacketBuffer(
-            event_layout(self._config), self._config.inputs + 1
+            spike_layout(self._config), self._config.inputs + 1
         )
-        connect(m, samples.o, wiring.flipped(self.events))
+        learning = self._config.learning
+        if not learning:
+            connect(m, samples.o, wiring.flipped(self.events))
         connect(m, streamer.memory, wiring.flipped(self.memory))
 
         # The request at hand, and the word that it brings or that answers it.
@@ -117,6 +129,23 @@ class CommandProcessor(wiring.Component):
         running = Signal()
         running_bitmap = Signal()
         running_seq = Signal.like(seq)
+        running_op = Mux(running_bitmap, Op.INFER_BITMAP | ANSWER, Op.INFER_SPIKES | ANSWER)
+        if learning:
+            # Until the next sample is handed over, so as long as the core may ask.
+            running_learn = Signal()
+            running_label = Signal.like(self.events.p.label)
+            running_op = Mux(
+                running_learn,
+                Mux(running_bitmap, Op.LEARN_BITMAP | ANSWER, Op.LEARN_SPIKES | ANSWER),
+                running_op,
+            )
+            m.d.comb += [
+                *(self.events.p[name].eq(samples.o.p[name]) for name in ("end", "step", "index")),
+                self.events.p.learn.eq(running_learn),
+                self.events.p.label.eq(running_label),
+                self.events.valid.eq(samples.o.valid),
+                samples.o.ready.eq(self.events.ready),
+            ]
 
         m.d.comb += [
             self.registers.address.eq(arg),
@@ -129,28 +158,56 @@ class CommandProcessor(wiring.Component):
             reader.i.payload.eq(self.i.payload),
             crc.data.eq(streamer.o.p.data),
         ]
-        m.d.sync += reader.bitmap.eq(op == Op.INFER_BITMAP)
+        is_bitmap = op == Op.INFER_BITMAP
+        is_sample = is_bitmap | (op == Op.INFER_SPIKES)
+        if learning:
+            is_learned = (op == Op.LEARN_BITMAP) | (op == Op.LEARN_SPIKES)
+            is_bitmap |= op == Op.LEARN_BITMAP
+            is_sample |= is_learned
+        m.d.sync += reader.bitmap.eq(is_bitmap)
+
+        commit: Value = reader.commit
+        discard: Value = reader.discard
+        ready: Value | int = 0
+        code: Value = reader.status
+        if learning:
+            # A sample to learn from that is not the next one, or whose label does not take part, is
+            # read to its end and dropped.
+            refusal = Signal(Status)
+            ahead = Signal(16)
+            m.d.comb += ahead.eq(arg[:16] - self.learned[:16])
+            m.d.sync += refusal.eq(Status.OK)
+            with m.If(is_learned):
+                with m.If(arg[16:] >= self.classes):
+                    m.d.sync += refusal.eq(Status.BAD_LABEL)
+                with m.If(ahead != 0):
+                    m.d.sync += refusal.eq(Mux(ahead[-1], Status.REPEATED, Status.OUT_OF_ORDER))
+            refused = refusal != Status.OK
+            commit = reader.commit & ~refused
+            ready = reader.commit & refused
+            discard = reader.discard | ready
+            code = Mux(refused & (reader.status != Status.BAD_LENGTH), refusal, reader.status)
 
         # Between reader and buffer is a register, for the sake of the clock. A complete sample is
         # handed over only when there is room to note whose it is.
         entry_take = Signal()
         wait = Signal()
         m.d.comb += [
-            wait.eq(reader.commit & running),
+            wait.eq(commit & running),
             entry_take.eq(samples.i.ready | ~samples.i.valid),
-            reader.o.ready.eq(entry_take & ~wait),
+            reader.o.ready.eq((entry_take & ~wait) | ready if learning else entry_take & ~wait),
         ]
-        m.d.sync += samples.discard.eq(reader.discard)
+        m.d.sync += samples.discard.eq(discard)
         with m.If(entry_take):
             m.d.sync += [
                 samples.i.payload.eq(reader.o.payload),
                 samples.i.valid.eq(reader.o.valid & ~wait),
-                samples.commit.eq(reader.commit & ~wait),
+                samples.commit.eq(commit & ~wait),
             ]
-        with m.If(reader.discard):
+        with m.If(discard):
             m.d.sync += [samples.i.valid.eq(0), samples.commit.eq(0)]
 
-        def reply(code: Status) -> None:
+        def reply(code: ValueLike) -> None:
             m.d.sync += status.eq(code)
             m.next = "answer"
 
@@ -170,7 +227,7 @@ class CommandProcessor(wiring.Component):
                         m.next = "begin"
 
             with m.State("begin"):
-                with m.If((op == Op.INFER_BITMAP) | (op == Op.INFER_SPIKES)):
+                with m.If(is_sample):
                     m.next = "sample"
                 # Nothing else may happen while a sample is in the core.
                 with m.Elif(~running & self.idle):
@@ -181,15 +238,18 @@ class CommandProcessor(wiring.Component):
 
             with m.State("sample"):
                 m.d.comb += [reader.i.valid.eq(self.i.valid), self.i.ready.eq(reader.i.ready)]
-                with m.If(reader.commit & reader.o.ready):
+                with m.If(commit & reader.o.ready):
                     m.d.sync += [
                         running.eq(1),
                         running_bitmap.eq(reader.bitmap),
                         running_seq.eq(seq),
                     ]
+                    if learning:
+                        m.d.comb += self.learns.eq(is_learned)
+                        m.d.sync += [running_learn.eq(is_learned), running_label.eq(arg[16:])]
                     m.next = "head"
-                with m.If(reader.discard):
-                    reply(reader.status)
+                with m.If(discard):
+                    reply(code)
 
             with m.State("write"):
                 m.d.comb += streamer.i.valid.eq(self.i.valid & ~self.i.p.end)
@@ -273,7 +333,7 @@ class CommandProcessor(wiring.Component):
         # What an answer is made of, but for the greeting and the contents of memories.
         result = self.results.p
         of_inference = Cat(
-            Mux(running_bitmap, Op.INFER_BITMAP | ANSWER, Op.INFER_SPIKES | ANSWER),
+            running_op,
             running_seq,
             number(Status.OK, 4),
             number(result.cycles, 4),

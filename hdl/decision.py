@@ -31,6 +31,10 @@ class Decision(wiring.Component):
     flush : Out(1)
         High in the first cycle of ``o.valid``: whatever is in the core belongs to later steps. It
         forgets such groups itself.
+    learn, clear : In(1)
+        Only if the build learns. With ``learn`` the run goes on after the decision, and so does the
+        tally in the result, until ``clear`` ends it in place of ``flush``. Without, the two come
+        together.
 
     Latency: :attr:`latency` cycles from the last group of the deciding step to ``o.valid``.
 
@@ -40,14 +44,15 @@ class Decision(wiring.Component):
     def __init__(self, config: Config) -> None:
         self.config = config
         self.layer = config.layers[-1]
-        super().__init__(
-            {
-                "i": In(GroupSignature(config, len(config.layers) - 1)),
-                "classes": In(index_shape(config.outputs + 1)),
-                "o": Out(stream.Signature(result_layout(config))),
-                "flush": Out(1),
-            }
-        )
+        members = {
+            "i": In(GroupSignature(config, len(config.layers) - 1)),
+            "classes": In(index_shape(config.outputs + 1)),
+            "o": Out(stream.Signature(result_layout(config))),
+            "flush": Out(1),
+        }
+        if config.learning:
+            members |= {"learn": In(1), "clear": In(1)}
+        super().__init__(members)
 
     @property
     def latency(self) -> int:
@@ -159,7 +164,12 @@ class Decision(wiring.Component):
                     result.fired.eq(best_fired),
                     result.rows.eq(best.rows),
                 ]
-        with m.If(flush):
+        clear = flush
+        if self.config.learning:
+            clear = self.clear
+            with m.If(best_valid & best.closes & self.learn & ~self.clear):
+                m.d.sync += result.rows.eq(best.rows)
+        with m.If(clear):
             m.d.sync += [
                 *(stage_valid.eq(0) for stage_valid in valids),
                 enter_base.eq(0),

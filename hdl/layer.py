@@ -4,14 +4,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from amaranth.hdl import Array, Cat, Module, Mux, Shape, Signal, Value, unsigned
+from amaranth.hdl import Array, Cat, Module, Mux, Shape, ShapeLike, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ..firmware.config import Config, Region
+from .errors import ErrorKind, ErrorMemory, ErrorSignature
 from .memory_window import MemoryWindow, WindowSignature, word_layout
 from .neuron import NEURONS, weight_shape
+from .popcount import Popcount
+from .synapse import DEAD_ZONE_SHAPE, STEP_SHAPE, Synapse
 from .token import GroupSignature, TokenKind, index_shape, tally_layout, token_layout
 from .weight_memory import WeightMemory
 
@@ -45,6 +48,21 @@ class Layer(wiring.Component):
     crossings : In(WindowSignature)
         Only with sum neurons: the crossing of each step. Used likewise.
 
+    If it learns there are more, stable while a sample is in the core unless they are told apart:
+
+    errors : In(ErrorSignature(config, index))
+        Errors of the neurons, as they are found.
+    back : Out(ErrorSignature(config, index - 1))
+        All but layer 0: errors of the neurons before.
+    dead_zone : In(DEAD_ZONE_SHAPE)
+        All but layer 0: the largest weight that does not count in them.
+    step : In(STEP_SHAPE)
+        The last layer: what an update adds to a weight.
+    revive : In(1)
+        Hidden layers: neurons that have not fired should. Stable while tokens have ``learn`` set.
+    mask_group : Out, mask : In(lanes)
+        Hidden layers: neurons that may not spike, of the group that was asked for a cycle ago.
+
     Latency: ``latency`` cycles from a group's issue to ``o``.
 
     Throughput: a token every ``groups`` cycles.
@@ -74,6 +92,19 @@ class Layer(wiring.Component):
         }
         if self.layer.neuron == "sum":
             members["crossings"] = In(WindowSignature(config.region("crossings")))
+        self.hidden = index < len(config.layers) - 1
+        if config.learning:
+            members["errors"] = In(ErrorSignature(config, index))
+            if index > 0:
+                self.popcount = Popcount(config, index)
+                members["dead_zone"] = In(DEAD_ZONE_SHAPE)
+                members["back"] = Out(ErrorSignature(config, index - 1))
+            if self.hidden:
+                members["revive"] = In(1)
+                members["mask_group"] = Out(index_shape(self.layer.groups))
+                members["mask"] = In(self.layer.lanes)
+            else:
+                members["step"] = In(STEP_SHAPE)
         super().__init__(members)
 
     @property
@@ -81,6 +112,12 @@ class Layer(wiring.Component):
         """Cycles from the issue of a group to ``o``: the weights', ``update`` and ``fire``, and
         with several ways ``gather``."""
         return self.layer.fetch_cycles + self.layer.gather_cycles + 2
+
+    @property
+    def learning_latency(self) -> int:
+        """Cycles from the issue of a token's last group until its weights are stored and the error
+        of its input is told."""
+        return self.latency + (self.popcount.latency if self.index > 0 else 0)
 
     def elaborate(self, platform) -> Module:
         latency = self.weights[0].latency
@@ -93,17 +130,20 @@ class Layer(wiring.Component):
         groups, lanes, ways = self.layer.groups, self.layer.lanes, self.layer.ways
         neuron_type = NEURONS[self.layer.neuron]
         token = self.i.payload
-        pipe_layout = data.StructLayout(
-            {
-                "step": 1,
-                "first": 1,
-                "group": index_shape(groups),
-                "closes": 1,
-                "last": 1,
-                "rows": tally_layout(self.config, self.index + 1),
-                "spikes": ways,
-            }
-        )
+        learning = self.config.learning
+        pipe_fields: dict[str, ShapeLike] = {
+            "step": 1,
+            "first": 1,
+            "group": index_shape(groups),
+            "closes": 1,
+            "last": 1,
+            "rows": tally_layout(self.config, self.index + 1),
+            "spikes": ways,
+        }
+        if learning:
+            names = ("index", "learn", "arrival", "update")
+            pipe_fields |= {name: token[name].shape() for name in names}
+        pipe_layout = data.StructLayout(pipe_fields)
 
         def stage(name: str, valid: Signal, pipe: data.View) -> tuple[Signal, data.View]:
             """Registers behind a pipeline stage."""
@@ -132,6 +172,10 @@ class Layer(wiring.Component):
             issue_valid.eq(self.i.valid & may_issue),
             self.i.ready.eq(issue.closes & may_issue),
         ]
+        adds = ~issue.step
+        if learning:
+            m.d.comb += [issue[name].eq(token[name]) for name in names]
+            adds = ~issue.step & ~token.learn
         with m.If(issue_valid):
             m.d.sync += [
                 issue_group.eq(issue_group + 1),
@@ -139,13 +183,18 @@ class Layer(wiring.Component):
             ]
             with m.If(issue.closes):
                 m.d.sync += [issue_group.eq(0), issue_offset.eq(0), issue_first.eq(0)]
-                with m.If(~issue.step):
+                if learning:
+                    # What comes to learn from is no part of the next sample.
+                    with m.If(token.learn):
+                        m.d.sync += issue_first.eq(1)
+                with m.If(adds):
                     spikes = sum(bit for bit in issue.spikes)
                     m.d.sync += issue_rows.eq(issue_rows + spikes)
 
         # fetch
         m.submodules.window = window = MemoryWindow(self.region)
-        wiring.connect(m, wiring.flipped(self.memory), window.port)
+        if not learning:
+            wiring.connect(m, wiring.flipped(self.memory), window.port)
         way_bits = (ways - 1).bit_length()
         port_way, port_word = self.memory.word[:way_bits], self.memory.word[way_bits:]
         fetch_store = Signal()
@@ -160,10 +209,12 @@ class Layer(wiring.Component):
                 m.d.sync += address.eq(port_word)
             m.d.comb += [
                 weights.address.eq(address),
-                weights.store.eq(fetch_store & (port_way == way)),
+                # What is learned is stored in the same way.
+                *([] if learning else [weights.store.eq(fetch_store & (port_way == way))]),
                 weights.word.eq(window.word),
             ]
-        m.d.comb += window.data.eq(Array(weights.data for weights in self.weights)[port_way])
+        if not learning:
+            m.d.comb += window.data.eq(Array(weights.data for weights in self.weights)[port_way])
         stages = [(issue_valid, issue)]
         for cycle in range(self.layer.fetch_cycles):
             stages.append(stage(f"fetch_{cycle}", *stages[-1]))
@@ -227,7 +278,11 @@ class Layer(wiring.Component):
         # fire
         fire_valid, fire = stage("fire", update_valid & update.step, update)
         fire_spikes = Signal(lanes, reset_less=True)
-        m.d.sync += fire_spikes.eq(Cat(neuron.spike for neuron in neurons))
+        spikes = Cat(neuron.spike for neuron in neurons)
+        if learning and self.hidden:
+            m.d.comb += self.mask_group.eq(fetch.group)
+            spikes &= ~self.mask
+        m.d.sync += fire_spikes.eq(spikes)
         if self.layer.neuron == "current":
             for lane, neuron in enumerate(neurons):
                 fire_membrane = Signal.like(
@@ -242,7 +297,113 @@ class Layer(wiring.Component):
             self.o.last.eq(fire.last),
             self.o.rows.eq(fire.rows),
         ]
+        if learning:
+            self._learn(m, window, address, [*stages, (update_valid, update)])
         return m
+
+    def _learn(
+        self,
+        m: Module,
+        window: MemoryWindow,
+        address: Signal,
+        stages: list[tuple[Signal, data.View]],
+    ) -> None:
+        """Build what changes the weights.
+
+        A changed row takes the way of the host's words: through the register of the window, a cycle
+        behind ``update``.
+
+        Parameters
+        ----------
+        window
+            The memory port's.
+        address
+            Of the words that are fetched.
+        stages
+            All up to ``update``.
+        """
+        (weights,) = self.weights
+        groups, lanes = self.layer.groups, self.layer.lanes
+
+        # errors: two stages ahead of `update`
+        (_, ahead), (fetch_valid, fetch), (update_valid, update) = stages[-3:]
+        m.submodules.errors = errors = ErrorMemory(self.config, self.index)
+        m.d.comb += errors.group.eq(ahead.group)
+        wiring.connect(m, wiring.flipped(self.errors), errors.i)
+        if self.hidden:
+            # The first token of a sample finds the errors of another.
+            with m.If(update_valid & update.first & ~update.learn):
+                m.d.comb += [errors.i.enable.eq(~0), errors.i.group.eq(update.group)]
+                m.d.comb += [error.kind.eq(ErrorKind.NONE) for error in errors.i.errors]
+                if self.layer.neuron == "current":
+                    m.d.comb += [error.when.eq(~0) for error in errors.i.errors]
+
+        # update
+        learns = Signal()
+        m.d.comb += learns.eq(update_valid & update.learn)
+        synapses = []
+        spare = groups * lanes - self.layer.neurons
+        for lane, error in enumerate(errors.o):
+            m.submodules[f"synapse_{lane}"] = synapse = Synapse(self.layer, last=not self.hidden)
+            synapses.append(synapse)
+            kind = error.kind.as_value()
+            blamed = kind[0]
+            if self.hidden:
+                silent = self.revive & (error.kind == ErrorKind.NONE)
+                if lane >= lanes - spare:
+                    silent &= ~fetch.closes
+                blamed |= silent
+            if self.layer.neuron == "current":
+                blamed &= fetch.arrival <= error.when
+            concerned = Signal(name=f"update_concerned_{lane}")
+            negative = Signal(name=f"update_negative_{lane}", reset_less=True)
+            m.d.sync += [
+                concerned.eq(blamed & fetch_valid & fetch.learn),
+                negative.eq(kind[1]),
+            ]
+            m.d.comb += [
+                synapse.weight.eq(weights.data[lane]),
+                synapse.concerned.eq(concerned),
+                synapse.negative.eq(negative),
+                window.data[lane].eq(synapse.next),
+            ]
+            if self.index > 0:
+                m.d.comb += synapse.dead_zone.eq(self.dead_zone)
+            if not self.hidden:
+                m.d.comb += synapse.step.eq(self.step)
+        m.d.comb += [
+            window.port.capture.eq(self.memory.capture | learns),
+            *(
+                getattr(window.port, name).eq(getattr(self.memory, name))
+                for name in ("word", "shift", "byte", "store")
+            ),
+            self.memory.byte_out.eq(window.port.byte_out),
+        ]
+        if self.index > 0:
+            m.submodules.popcount = popcount = self.popcount
+            m.d.comb += [
+                popcount.valid.eq(learns),
+                popcount.closes.eq(update.closes),
+                popcount.index.eq(update.index),
+                popcount.arrival.eq(update.arrival),
+                *(
+                    vote.eq(synapse.vote)
+                    for vote, synapse in zip(popcount.votes, synapses, strict=True)
+                ),
+            ]
+            wiring.connect(m, popcount.o, wiring.flipped(self.back))
+
+        # store
+        for cycle in range(self.layer.fetch_cycles):
+            previous, address = address, Signal.like(address, name=f"store_address_{cycle}")
+            m.d.sync += address.eq(previous)
+        store_address = Signal.like(address, reset_less=True)
+        store = Signal()
+        m.d.sync += [
+            store_address.eq(Mux(learns, address, self.memory.word)),
+            store.eq(self.memory.store | (learns & update.update)),
+        ]
+        m.d.comb += [weights.write_address.eq(store_address), weights.store.eq(store)]
 
     def _gather(self, m: Module, spikes: Value) -> list[Value]:
         """Add up the weights of the ways that have a spike, four at a time; return the sums.

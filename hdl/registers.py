@@ -60,6 +60,8 @@ class RegisterFile(wiring.Component):
     bus : In(RegisterBus())
     (name of a writable register) : Out
         Its value, as wide as its largest.
+    (name of a shared register)_load : In(1), (name of a shared register)_next : In
+        Give it another value.
     (name of a counter) : In(1)
         Counts the cycles in which it is high.
     """
@@ -73,6 +75,9 @@ class RegisterFile(wiring.Component):
             if register.writable:
                 width = bits_for(self._values[name][-1])
                 members[name] = Out(Shape(width), init=register.reset)
+                if register.shared:
+                    members[f"{name}_load"] = In(1)
+                    members[f"{name}_next"] = In(Shape(width))
         super().__init__(members)
 
     def elaborate(self, platform: object) -> Module:
@@ -89,6 +94,10 @@ class RegisterFile(wiring.Component):
                     strobe.eq(getattr(self, name)),
                     contents[name].eq(contents[name] + strobe),
                 ]
+
+            if register.shared:
+                with m.If(getattr(self, f"{name}_load")):
+                    m.d.sync += contents[name].eq(getattr(self, f"{name}_next"))
 
         answer = {
             name: Signal.like(getattr(self.bus, name), name=f"answer_{name}")

@@ -8,7 +8,7 @@ from amaranth.utils import bits_for
 from ..firmware.config import Config
 from ..firmware.protocol import Status
 from .framing import frame_item
-from .token import event_layout, index_shape
+from .token import index_shape, spike_layout
 
 __all__ = ["SampleReader"]
 
@@ -51,7 +51,7 @@ class SampleReader(wiring.Component):
                 "bitmap": In(1),
                 "steps": In(index_shape(config.max_steps + 1)),
                 "i": In(stream.Signature(frame_item)),
-                "o": Out(stream.Signature(event_layout(config))),
+                "o": Out(stream.Signature(spike_layout(config))),
                 "commit": Out(1),
                 "discard": Out(1),
                 "status": Out(Status),

@@ -38,6 +38,16 @@ class Sequencer(wiring.Component):
         No sample is in the core.
     memory : In(WindowSignature)
         The row map; used while ``idle``.
+    learn : Out(1), label : Out
+        Only if the build learns: what the sample's first event said, from the cycle after ``start``
+        until the next.
+    leaves_out : In(1)
+        Only if the build learns: draw for each input spike of a sample to learn from whether it is
+        left out.
+    draw : Out(1), left_out : In(1)
+        Only if the build learns: the spike that is being accepted is drawn for, and left out.
+    ended : Out(1)
+        Only if the build learns: the sample's ``end`` was accepted.
 
     Latency: :attr:`latency` cycles from an event to its first token.
 
@@ -50,18 +60,26 @@ class Sequencer(wiring.Component):
     def __init__(self, config: Config) -> None:
         self.config = config
         self.region = config.region("row_map")
-        super().__init__(
-            {
-                "i": In(stream.Signature(event_layout(config))),
-                "o": Out(stream.Signature(token_layout(config, 0))),
-                "steps": In(index_shape(config.max_steps + 1)),
-                "flush": In(1),
-                "taken": In(1),
-                "start": Out(1),
-                "idle": Out(1),
-                "memory": In(WindowSignature(self.region)),
+        members = {
+            "i": In(stream.Signature(event_layout(config))),
+            "o": Out(stream.Signature(token_layout(config, 0))),
+            "steps": In(index_shape(config.max_steps + 1)),
+            "flush": In(1),
+            "taken": In(1),
+            "start": Out(1),
+            "idle": Out(1),
+            "memory": In(WindowSignature(self.region)),
+        }
+        if config.learning:
+            members |= {
+                "learn": Out(1),
+                "label": Out(index_shape(config.outputs)),
+                "leaves_out": In(1),
+                "draw": Out(1),
+                "left_out": In(1),
+                "ended": Out(1),
             }
-        )
+        super().__init__(members)
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -88,8 +106,21 @@ class Sequencer(wiring.Component):
             m.d.sync += pending.eq(0)
         with m.If(self.start):
             m.d.sync += [pending.eq(1), decided.eq(0)]
+            if self.config.learning:
+                m.d.sync += [self.learn.eq(event.learn), self.label.eq(event.label)]
         with m.If(accept):
             m.d.sync += open_.eq(~event.end)
+
+        enters = accept & ~discard
+        if self.config.learning:
+            m.d.comb += [
+                self.ended.eq(~open_),
+                # Even for what comes too late to matter, so that all draws have their place.
+                self.draw.eq(
+                    accept & ~event.end & self.leaves_out & Mux(self.start, event.learn, self.learn)
+                ),
+            ]
+            enters &= ~(self.draw & self.left_out)
 
         # lookup
         m.submodules.row_map = row_map = Memory(
@@ -114,7 +145,7 @@ class Sequencer(wiring.Component):
         m.d.comb += lookup_take.eq(~lookup_valid | map_take)
         with m.If(lookup_take):
             m.d.sync += [
-                lookup_valid.eq(accept & ~discard),
+                lookup_valid.eq(enters),
                 lookup_end.eq(event.end),
                 lookup_step.eq(event.step),
             ]

@@ -13,6 +13,7 @@ __all__ = [
     "event_layout",
     "index_shape",
     "result_layout",
+    "spike_layout",
     "tally_layout",
     "token_layout",
 ]
@@ -39,7 +40,7 @@ def tally_layout(config: Config, layers: int) -> data.ArrayLayout:
     return data.ArrayLayout(index_shape(most + 1), layers)
 
 
-def event_layout(config: Config) -> data.StructLayout:
+def spike_layout(config: Config) -> data.StructLayout:
     """One input spike, or the end of a sample.
 
     ``end``
@@ -49,6 +50,22 @@ def event_layout(config: Config) -> data.StructLayout:
     """
     return data.StructLayout(
         {"end": 1, "step": index_shape(config.max_steps), "index": index_shape(config.inputs)}
+    )
+
+
+def event_layout(config: Config) -> data.StructLayout:
+    """A :func:`spike_layout` on its way into the core; in a build that learns with two more fields,
+    which count in a sample's first event.
+
+    ``learn``
+        Learn from the sample.
+    ``label``
+        The output that should fire first.
+    """
+    if not config.learning:
+        return spike_layout(config)
+    return data.StructLayout(
+        {**spike_layout(config).members, "learn": 1, "label": index_shape(config.outputs)}
     )
 
 
@@ -65,6 +82,15 @@ def token_layout(config: Config, layer: int) -> data.StructLayout:
         A ``STEP`` closes step T−1.
     ``rows``
         With a ``STEP``: rows that each layer before has fetched up to and including the step.
+
+    In a build that learns there are three more fields.
+
+    ``learn``
+        With a ``SPIKE``: the row was fetched before; learn instead of adding it.
+    ``arrival``
+        With ``learn``: the step in which the input spiked.
+    ``update``
+        With ``learn``: change the weights.
     """
     built = config.layers[layer]
     index: ShapeLike = index_shape(-(-built.rows // built.ways))
@@ -72,6 +98,9 @@ def token_layout(config: Config, layer: int) -> data.StructLayout:
     if built.ways > 1:
         index = data.ArrayLayout(index, built.ways)
         spikes = {"spikes": built.ways}
+    learning: dict[str, ShapeLike] = {}
+    if config.learning:
+        learning = {"learn": 1, "arrival": index_shape(config.max_steps), "update": 1}
     return data.StructLayout(
         {
             "kind": TokenKind,
@@ -79,6 +108,7 @@ def token_layout(config: Config, layer: int) -> data.StructLayout:
             **spikes,
             "last": 1,
             "rows": tally_layout(config, layer),
+            **learning,
         }
     )
 

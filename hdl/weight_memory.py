@@ -16,16 +16,19 @@ __all__ = ["WeightMemory", "weight_memory_members"]
 
 def weight_memory_members(region: Region) -> dict[str, Any]:
     """Members of every component that holds a region's words; see :class:`WeightMemory`."""
-    return {
+    members = {
         "address": In(index_shape(region.words)),
         "data": Out(word_layout(region)),
         "store": In(1),
         "word": In(word_layout(region)),
     }
+    if region.learns:
+        members["write_address"] = In(index_shape(region.words))
+    return members
 
 
 class WeightMemory(wiring.Component):
-    """Holds the words of one region; reads or writes one a cycle.
+    """Holds the words of one region; reads or writes one a cycle, or does both if it learns.
 
     This one leaves it to the tools to find block RAM. A board with other memories gives the core
     another component with the same members (:func:`weight_memory_members`) and its own ``latency``.
@@ -44,10 +47,12 @@ class WeightMemory(wiring.Component):
     -------
     address : In
     data : Out(word_layout(region))
-        The word that was addressed ``latency`` cycles ago, unless that cycle stored.
+        The word that was addressed ``latency`` cycles ago, unless that cycle stored to it.
     store : In(1)
-        Write ``word`` to ``address``.
+        Write ``word`` to ``address``, or to ``write_address`` if the region learns.
     word : In(word_layout(region))
+    write_address : In
+        Only if the region learns.
     """
 
     def __init__(self, region: Region, *, latency: int = 2, style: str | None = None) -> None:
@@ -66,7 +71,7 @@ class WeightMemory(wiring.Component):
         )
         write, read = storage.write_port(), storage.read_port()
         m.d.comb += [
-            write.addr.eq(self.address),
+            write.addr.eq(self.write_address if self.region.learns else self.address),
             write.data.eq(self.word),
             write.en.eq(self.store),
             read.addr.eq(self.address),

@@ -141,6 +141,54 @@ struct Results {
     int32_t *potential;
 };
 
+namespace {
+
+// Offers one sample and takes its result. In each cycle `observe` is told whether there was a result
+// before, and the number of the cycle in the sample. Returns whether there was one within `limit`
+// cycles.
+template <typename Observe>
+bool run(Bench *bench, uint64_t sample, const Samples &samples, const Results &results,
+         uint64_t limit, Observe observe) {
+    Ports &io = bench->io;
+    uint64_t event = samples.first[sample];
+    const uint64_t last = samples.first[sample + 1];
+    const uint64_t give_up = bench->cycles + limit;
+    // The cycle in which the first event is accepted; the core counts from it on.
+    uint64_t start = bench->cycles;
+    bool offering = true, decided = false;
+    while (offering || !decided) {
+        if (bench->cycles == give_up) return false;
+        io.i__valid = offering;
+        set(io.i__payload, fields::i__payload__end, event == last);
+        if (event < last) {
+            set(io.i__payload, fields::i__payload__step, samples.step[event]);
+            set(io.i__payload, fields::i__payload__index, samples.index[event]);
+        }
+        io.o__ready = 1;
+        bench->settle();
+        observe(decided, bench->cycles - start);
+        if (offering && io.i__ready) {
+            if (event == samples.first[sample]) start = bench->cycles;
+            offering = event++ < last;
+        }
+        if (io.o__valid) {
+            decided = true;
+            results.label[sample] = get(io.o__payload, fields::o__payload__label);
+            results.step[sample] = get(io.o__payload, fields::o__payload__step);
+            results.fired[sample] = get(io.o__payload, fields::o__payload__fired);
+            results.cycles[sample] = get(io.o__payload, fields::o__payload__cycles);
+            for (unsigned layer = 0; layer < core::LAYERS; ++layer) {
+                results.rows[sample * core::LAYERS + layer] =
+                    get(io.o__payload, core::ROWS[layer]);
+            }
+        }
+        core::edge(*bench);
+    }
+    return true;
+}
+
+} // namespace
+
 // Runs samples begin … end − 1, and fills `log` if there is one. Returns the number of the sample that
 // gave no result within `limit` cycles, or `end`.
 EXPORT uint64_t core_infer(Bench *bench, uint64_t begin, uint64_t end, const Samples *samples,
@@ -150,42 +198,27 @@ EXPORT uint64_t core_infer(Bench *bench, uint64_t begin, uint64_t end, const Sam
     for (uint64_t sample = begin; sample < end; ++sample) {
         int32_t *spikes = results->spikes + sample * core::TOTAL;
         std::fill_n(spikes, core::TOTAL, -1);
-        uint64_t event = samples->first[sample];
-        const uint64_t last = samples->first[sample + 1];
-        const uint64_t give_up = bench->cycles + limit;
-        // The cycle in which the first event is accepted; the core counts from it on.
-        uint64_t start = bench->cycles;
-        bool offering = true, decided = false;
-        while (offering || !decided) {
-            if (bench->cycles == give_up) return sample;
-            io.i__valid = offering;
-            set(io.i__payload, fields::i__payload__end, event == last);
-            if (event < last) {
-                set(io.i__payload, fields::i__payload__step, samples->step[event]);
-                set(io.i__payload, fields::i__payload__index, samples->index[event]);
-            }
-            io.o__ready = 1;
-            bench->settle();
-            if (!decided) recorder.collect(io, spikes, bench->cycles - start, log);
-            if (offering && io.i__ready) {
-                if (event == samples->first[sample]) start = bench->cycles;
-                offering = event++ < last;
-            }
-            if (io.o__valid) {
-                decided = true;
-                results->label[sample] = get(io.o__payload, fields::o__payload__label);
-                results->step[sample] = get(io.o__payload, fields::o__payload__step);
-                results->fired[sample] = get(io.o__payload, fields::o__payload__fired);
-                results->cycles[sample] = get(io.o__payload, fields::o__payload__cycles);
-                for (unsigned layer = 0; layer < core::LAYERS; ++layer) {
-                    results->rows[sample * core::LAYERS + layer] =
-                        get(io.o__payload, core::ROWS[layer]);
-                }
-            }
-            bench->edge();
-        }
+        core::set_label(io, false, 0);
+        const auto observe = [&](bool decided, uint32_t cycle) {
+            if (!decided) recorder.collect(io, spikes, cycle, log);
+        };
+        if (!run(bench, sample, *samples, *results, limit, observe)) return sample;
         recorder.conclude(results->step[sample], spikes,
                           results->potential + sample * core::OUTPUTS);
+    }
+    io.i__valid = 0;
+    bench->settle();
+    return end;
+}
+
+// Learns from samples begin … end − 1; `spikes` and `potential` of the results are not written.
+// Returns as core_infer does.
+EXPORT uint64_t core_learn(Bench *bench, uint64_t begin, uint64_t end, const Samples *samples,
+                           const uint32_t *labels, const Results *results, uint64_t limit) {
+    Ports &io = bench->io;
+    for (uint64_t sample = begin; sample < end; ++sample) {
+        core::set_label(io, true, labels[sample]);
+        if (!run(bench, sample, *samples, *results, limit, [](bool, uint32_t) {})) return sample;
     }
     io.i__valid = 0;
     bench->settle();

@@ -15,6 +15,8 @@ from ..firmware.config import Config
 from ..firmware.errors import DataError, Mismatch
 from ..firmware.formats import NEVER
 from ..firmware.image import Image
+from ..firmware.learning import Progress, Rule
+from .learner import Learned, check_labels
 from .result import Inference
 from .verilate import Verilated, required_packages
 from .virtual_board import DEFAULT_CLOCK_HZ
@@ -29,6 +31,8 @@ _CHUNK = 64
 
 #: More than it takes to fetch a word from a memory, besides shifting it out.
 _WORD_CYCLES = 32
+#: Before a sample, the core looks at its settings.
+_SETTLE_CYCLES = 2
 #: More than the latency from a time step's first token to the decision.
 _STEP_CYCLES = 64
 
@@ -64,6 +68,8 @@ def _patience(config: Config) -> int:
     sweep = sum(layer.groups for layer in config.layers)
     spikes = sum(layer.inputs * layer.groups + layer.neurons for layer in config.layers)
     memory = max(region.words * (region.lanes + _WORD_CYCLES) for region in config.regions)
+    if config.learning:
+        spikes *= 2
     return 2 * max(spikes + config.max_steps * (sweep + _STEP_CYCLES), memory)
 
 
@@ -216,9 +222,38 @@ def _core_header(config: Config) -> str:
             for lane in range(layers[last].lanes)
         ),
         "}",
+        "inline void set_label(Ports &io, bool learn, unsigned label) {",
+        *(
+            f"    set(io.i__payload, fields::i__payload__{name}, {name});"
+            for name in ("learn", "label")
+            if config.learning
+        ),
+        "}",
+        # What the core gives the registers that it shares with the host.
+        "inline void edge(Bench &bench) {",
+        "    Ports &io = bench.io;",
+        *(
+            f"    const auto load_{n} = io.{name}_load{number};"
+            f" const auto next_{n} = io.{name}_next{number};"
+            for n, (name, number) in enumerate(_states(config))
+        ),
+        "    bench.edge();",
+        *(
+            f"    if (load_{n}) io.{name}{number} = next_{n};"
+            for n, (name, number) in enumerate(_states(config))
+        ),
+        "}",
         "}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _states(config: Config) -> list[tuple[str, str]]:
+    """Ports of the random generators: name, and what follows it and its companions."""
+    if not config.learning:
+        return []
+    hidden = range(len(config.layers) - 1)
+    return [("random_update", ""), *(("random_dropout", f"__{index}") for index in hidden)]
 
 
 class CoreSimulation:
@@ -262,6 +297,11 @@ class CoreSimulation:
             *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_void_p),
         ]
         library.core_infer.restype = ctypes.c_uint64
+        library.core_learn.argtypes = [
+            *(ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_void_p),
+            *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint64),
+        ]
+        library.core_learn.restype = ctypes.c_uint64
         self.load(image)
 
     def load(self, image: Image) -> None:
@@ -287,6 +327,91 @@ class CoreSimulation:
             simulation.functions.core_store(
                 simulation.handle, number, region.words, region.lanes, image.regions[region.name]
             )
+        if self.config.learning:
+            self.rule = Rule.from_registers(dict(image.registers), self.config)
+            self.progress = Progress.from_registers(dict(image.registers), self.config)
+
+    @property
+    def rule(self) -> Rule:
+        """The settings of learning, of a core that learns."""
+        return self._rule
+
+    @rule.setter
+    def rule(self, rule: Rule) -> None:
+        rule.check(len(self.config.layers))
+        for name, value in rule.registers().items():
+            self._simulation.set(name.replace("rate_", "rates__"), value)
+        self._simulation.tick(_SETTLE_CYCLES)
+        self._rule = rule
+
+    @property
+    def progress(self) -> Progress:
+        """Where learning stands, of a core that learns."""
+        names = [name + number for name, number in _states(self.config)]
+        update, *dropout = (self._simulation.get(name) for name in names)
+        return Progress(update, dropout, self._learned)
+
+    @progress.setter
+    def progress(self, progress: Progress) -> None:
+        values = [progress.update, *progress.dropout]
+        for (name, number), value in zip(_states(self.config), values, strict=True):
+            self._simulation.set(name + number, value)
+        self._simulation.tick(_SETTLE_CYCLES)
+        self._learned = progress.learned
+
+    def learn(
+        self,
+        samples: np.ndarray,
+        labels: np.ndarray,
+        *,
+        progress: Callable[[int], object] | None = None,
+    ) -> tuple[Learned, np.ndarray]:
+        """Learn from samples, one after the other; :meth:`read_back` tells the weights.
+
+        Of a core that does not learn there is no such thing.
+
+        Parameters
+        ----------
+        samples : (batch, inputs) integers
+            Spike step of each input, 0 … T−1, or ``NEVER``.
+        labels : (batch,) integers
+        progress : callable, optional
+            Called with the number of samples finished since the last call, like ``tqdm.update``.
+
+        Returns
+        -------
+        learned : Learned
+            What the gateware reports: label, step, fired and rows. Of the rest it tells nothing;
+            those fields are −1, and ``erred`` false.
+        cycles : (batch,) int64
+            Clock cycles from the first event of a sample to its result, as the gateware counts.
+
+        Raises
+        ------
+        DataError
+            If samples or labels do not suit the network.
+        Mismatch
+            If a sample has no result long after it should have one.
+        """
+        samples = self.network.check_samples(samples)
+        self.config.check_samples(samples)
+        labels = check_labels(labels, len(samples), self.network.outputs).astype(np.uint32)
+        learned = Learned.blank(len(samples), len(self.config.layers))
+        for unknown in (learned.stop, learned.updated):
+            unknown.fill(-1)
+        cycles = np.empty(len(samples), dtype=np.int64)
+        results = (learned.label, learned.step, learned.fired, cycles, learned.rows)
+        functions, handle = self._simulation.functions, self._simulation.handle
+        self._run(
+            samples,
+            results,
+            lambda start, stop, events, where: functions.core_learn(
+                handle, start, stop, events, labels.ctypes.data, where, _patience(self.config)
+            ),
+            progress,
+        )
+        self._learned = (self._learned + len(samples)) & ((1 << 32) - 1)
+        return learned, cycles
 
     def read_back(self) -> dict[str, bytes]:
         """Contents of every memory region, by name, as they are read through the memory port."""
@@ -361,15 +486,6 @@ class CoreSimulation:
     ) -> tuple[Inference, np.ndarray]:
         network, config = self.network, self.config
         batch, layers = len(samples), len(config.layers)
-        # In the order in which the link sends them: by step, then by index.
-        owner, index = np.nonzero(samples != NEVER)
-        step = samples[owner, index]
-        order = np.lexsort((index, step, owner))
-        events: list[np.ndarray] = [
-            np.concatenate([[0], np.cumsum((samples != NEVER).sum(axis=1))]).astype(np.uint64),
-            step[order].astype(np.uint32),
-            index[order].astype(np.uint32),
-        ]
         neurons = sum(layer.neurons for layer in config.layers)
         label, decision = (np.empty(batch, dtype=np.int32) for _ in range(2))
         fired = np.empty(batch, dtype=bool)
@@ -378,25 +494,15 @@ class CoreSimulation:
         spikes = np.empty((batch, neurons), dtype=np.int32)
         potential = np.empty((batch, config.outputs), dtype=np.int32)
         results: tuple[np.ndarray, ...] = (label, decision, fired, cycles, rows, spikes, potential)
-        for start in range(0, batch, _CHUNK):
-            stop = min(start + _CHUNK, batch)
-            reached = self._simulation.functions.core_infer(
-                self._simulation.handle,
-                start,
-                stop,
-                ctypes.byref(_Samples(*(array.ctypes.data for array in events))),
-                ctypes.byref(_Results(*(array.ctypes.data for array in results))),
-                _patience(config),
-                log,
-            )
-            if reached < stop:
-                raise Mismatch(
-                    f"sample {reached}: the simulated core has no result after {_patience(config)} "
-                    "cycles"
-                )
-            if progress is not None:
-                progress(stop - start)
-
+        functions, handle = self._simulation.functions, self._simulation.handle
+        self._run(
+            samples,
+            results,
+            lambda start, stop, events, where: functions.core_infer(
+                handle, start, stop, events, where, _patience(config), log
+            ),
+            progress,
+        )
         split = np.split(spikes, np.cumsum([layer.neurons for layer in config.layers])[:-1], axis=1)
         # Outputs beyond the classes run along but take no part.
         split[-1] = split[-1][:, : network.outputs]
@@ -413,6 +519,43 @@ class CoreSimulation:
             rows=rows,
         )
         return inference, cycles
+
+    def _run(
+        self,
+        samples: np.ndarray,
+        results: Sequence[np.ndarray],
+        run: Callable[[int, int, object, object], int],
+        progress: Callable[[int], object] | None,
+    ) -> None:
+        """Run checked samples, in pieces.
+
+        Parameters
+        ----------
+        results
+            As many of the arrays of :class:`_Results` as are filled.
+        run
+            Runs samples of these numbers and returns that of the one that it comes to.
+        """
+        # In the order in which the link sends them: by step, then by index.
+        owner, index = np.nonzero(samples != NEVER)
+        step = samples[owner, index]
+        order = np.lexsort((index, step, owner))
+        events: list[np.ndarray] = [
+            np.concatenate([[0], np.cumsum((samples != NEVER).sum(axis=1))]).astype(np.uint64),
+            step[order].astype(np.uint32),
+            index[order].astype(np.uint32),
+        ]
+        given = ctypes.byref(_Samples(*(array.ctypes.data for array in events)))
+        where = ctypes.byref(_Results(*(array.ctypes.data for array in results)))
+        for start in range(0, len(samples), _CHUNK):
+            stop = min(start + _CHUNK, len(samples))
+            if (reached := run(start, stop, given, where)) < stop:
+                raise Mismatch(
+                    f"sample {reached}: the simulated core has no result after "
+                    f"{_patience(self.config)} cycles"
+                )
+            if progress is not None:
+                progress(stop - start)
 
     def close(self) -> None:
         """End the simulation and finish the waveform file."""
