@@ -149,7 +149,9 @@ class Schedule:
     margin : int
     dropout : float
         Probability that a hidden neuron is left out of a sample.
-    activity, step : int
+    input_dropout : float
+        Probability that an input spike is left out of a sample.
+    activity, step, dead_zone : int
         As in :class:`~firstspike.firmware.learning.Rule`.
 
     Raises
@@ -163,9 +165,11 @@ class Schedule:
     anneal: str = "linear"
     hold: float = 0.7
     margin: int = 10
-    dropout: float = 0.2
+    dropout: float = 0.25
+    input_dropout: float = 0.1
     activity: int = 4
     step: int = 4
+    dead_zone: int = 12
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "first", tuple(self.first))
@@ -180,8 +184,8 @@ class Schedule:
                 raise DataError(f"a rate is {rate}, but it is a probability, 0 to 1")
         if self.anneal == "exponential" and not min(*self.first, *self.last, 1) > 0:
             raise DataError("rates that change exponentially must be above 0")
-        for name, share in (("hold", self.hold), ("dropout", self.dropout)):
-            if not 0 <= share < 1:
+        for name in ("hold", "dropout", "input_dropout"):
+            if not 0 <= (share := getattr(self, name)) < 1:
                 raise DataError(f"{name} is {share}, but the range is 0 to below 1")
 
     def rule(self, moment: float, layers: int) -> Rule:
@@ -202,6 +206,8 @@ class Schedule:
             dropout=min(round(ALWAYS * self.dropout), ALWAYS - 1),
             activity=self.activity,
             step=self.step,
+            input_dropout=min(round(ALWAYS * self.input_dropout), ALWAYS - 1),
+            dead_zone=self.dead_zone,
         )
 
     def _between(self, first: float, last: float, moment: float) -> float:

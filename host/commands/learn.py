@@ -153,9 +153,16 @@ def _add_rule(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dropout",
         type=float,
-        default=0.2,
+        default=0.25,
         metavar="P",
-        help="probability that a hidden neuron is left out of a sample (default: 0.2)",
+        help="probability that a hidden neuron is left out of a sample (default: 0.25)",
+    )
+    parser.add_argument(
+        "--input-dropout",
+        type=float,
+        default=0.1,
+        metavar="P",
+        help="probability that an input spike is left out of a sample (default: 0.1)",
     )
     parser.add_argument(
         "--activity",
@@ -170,6 +177,13 @@ def _add_rule(parser: argparse.ArgumentParser) -> None:
         default=4,
         metavar="N",
         help="what an update adds to a weight of the last layer (default: 4)",
+    )
+    parser.add_argument(
+        "--dead-zone",
+        type=int,
+        default=12,
+        metavar="N",
+        help="weights up to this size have no vote in the errors of hidden neurons (default: 12)",
     )
 
 
@@ -205,8 +219,10 @@ def run(options: argparse.Namespace) -> None:
         options.hold,
         options.margin,
         options.dropout,
+        options.input_dropout,
         options.activity,
         options.step,
+        options.dead_zone,
     )
     network, dataset, encoder = _start(options)
     network = network.with_meta(

@@ -118,7 +118,7 @@ def test_documentation_lists_every_command_and_option():
     for name, parser in subparsers().items():
         section = text.partition(f"\n### {name}\n")[2].partition("\n### ")[0]
         section = section.partition("\n## ")[0]
-        documented = set(re.findall(r"`(--[a-z]+)[ `]", section))
+        documented = set(re.findall(r"`(--[a-z-]+)[ `]", section))
         options = {o for o in parser._option_string_actions if o.startswith("--")}
         assert documented == options - {"--help", "--json", "--quiet"}, name
 

@@ -20,7 +20,15 @@ from firstspike.sim.pty import PseudoTerminal
 from firstspike.sim.virtual_board import ModelBackend, VirtualBoard
 from firstspike.transport import open_virtual
 
-RULE = Rule([30_000, 50_000], margin=2, dropout=9000, activity=3, step=2)
+RULE = Rule(
+    [30_000, 50_000],
+    margin=2,
+    dropout=9000,
+    activity=3,
+    step=2,
+    input_dropout=4000,
+    dead_zone=5,
+)
 
 
 def make_network(seed=5):

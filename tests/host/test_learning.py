@@ -149,12 +149,14 @@ def test_rows_of_inputs_without_weights():
     ("anneal", "half"), [("linear", 0.505), ("cosine", 0.505), ("exponential", 0.1)]
 )
 def test_rates_over_training(anneal, half):
-    schedule = Schedule([1.0], [0.01], anneal, hold=0.0, margin=1, dropout=0.5, activity=7, step=3)
+    schedule = Schedule([1.0], [0.01], anneal, hold=0.0, margin=1, dropout=0.5, input_dropout=0.25,
+                        activity=7, step=3, dead_zone=5)  # fmt: skip
     first, middle, last = (schedule.rule(moment, 3) for moment in (0, 0.5, 1))
     assert first.rates == (ALWAYS,) * 3
     assert middle.rates == (round(half * ALWAYS),) * 3
     assert last.rates == (655,) * 3
     assert (first.margin, first.dropout, first.activity, first.step) == (1, 32768, 7, 3)
+    assert (first.input_dropout, first.dead_zone) == (16384, 5)
 
 
 def test_rates_of_each_layer():
@@ -183,7 +185,9 @@ def test_impossible_schedules(arguments, sentence):
 
 # Passes over the data
 
-SCHEDULE = Schedule(hold=0.0, margin=1, dropout=0.1, activity=3, step=2)
+SCHEDULE = Schedule(
+    hold=0.0, margin=1, dropout=0.1, input_dropout=0.05, activity=3, step=2, dead_zone=1
+)
 
 
 def fit(pupil=None, **changes):
@@ -201,7 +205,8 @@ def fit(pupil=None, **changes):
 
 def test_it_learns():
     x, y = make_images(200, seed=9)
-    run = fit(epochs=12, validation=(x, y), shift=0, distortion=None)
+    schedule = replace(SCHEDULE, input_dropout=0.0)
+    run = fit(epochs=12, schedule=schedule, validation=(x, y), shift=0, distortion=None)
     history = list(run)
     assert history == run.history
     assert [epoch.epoch for epoch in history] == list(range(1, 13))

@@ -401,7 +401,7 @@ class TestPseudoTerminal:
 # Learning, of the golden model behind the link
 
 LEARNING = compile(NETWORK, Config.for_network(NETWORK, lanes=[4, 3], learning=True))
-RULE = Rule([30_000, 50_000], margin=2, dropout=9000, activity=3)
+RULE = Rule([30_000, 50_000], margin=2, dropout=9000, activity=3, input_dropout=4000, dead_zone=5)
 START = Progress.start(2, seed=3)
 
 
