@@ -68,7 +68,7 @@ class PackedMemory(wiring.Component):
 
     Members
     -------
-    address, data, store, word
+    address, data, store, word, write_address
         As of :class:`~firstspike.hdl.weight_memory.WeightMemory`.
 
     Latency: 2 cycles, or 3 with more than one bank.
@@ -88,6 +88,8 @@ class PackedMemory(wiring.Component):
         packing = self.packing
         row_bits = (packing.depth - 1).bit_length()
         row, bank = self.address[:row_bits], self.address[row_bits:]
+        write_address = self.write_address if self.region.learns else self.address
+        write_row, write_bank = write_address[:row_bits], write_address[row_bits:]
         padded = Signal(packing.columns * packing.width)
         outputs = [Signal.like(padded, name=f"output_{number}") for number in range(packing.banks)]
         m.d.comb += padded.eq(self.word.as_value())
@@ -95,8 +97,9 @@ class PackedMemory(wiring.Component):
             part = slice(column * packing.width, (column + 1) * packing.width)
             m.submodules[f"block_{number}_{column}"] = self._block(
                 row,
+                write_row,
                 padded[part],
-                self.store & (bank == number) if packing.banks > 1 else self.store,
+                self.store & (write_bank == number) if packing.banks > 1 else self.store,
                 outputs[number][part],
             )
         if packing.banks == 1:
@@ -112,7 +115,7 @@ class PackedMemory(wiring.Component):
             m.d.comb += self.data.eq(chosen)
         return m
 
-    def _block(self, row, written, store, read) -> Instance:
+    def _block(self, row, write_row, written, store, read) -> Instance:
         """One block RAM: port A writes, port B reads.
 
         A word wider than a port takes the data pins of both.
@@ -124,9 +127,10 @@ class PackedMemory(wiring.Component):
         shift = _ADDRESS_BITS - (self.packing.depth - 1).bit_length()
         enables = width // 9 if width > 9 else 0
         for bit in range(_ADDRESS_BITS):
-            address = row[bit - shift] if shift <= bit < shift + len(row) else 0
-            ports[f"i_ADA{bit}"] = store if bit < enables else address
-            ports[f"i_ADB{bit}"] = address
+            held = shift <= bit < shift + len(row)
+            write_bit = write_row[bit - shift] if held else 0
+            ports[f"i_ADA{bit}"] = store if bit < enables else write_bit
+            ports[f"i_ADB{bit}"] = row[bit - shift] if held else 0
         for bit in range(_PORT_BITS):
             ports[f"i_DIA{bit}"] = written[bit] if bit < width else 0
             ports[f"i_DIB{bit}"] = written[_PORT_BITS + bit] if width > _PORT_BITS else 0

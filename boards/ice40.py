@@ -117,8 +117,10 @@ class _Ice40(Family):
         from ..hdl.weight_memory import WeightMemory
         from .ice40_memory import LargeMemory
 
-        # All large RAMs are one memory: that of layer 0, which holds nearly all weights.
-        return (LargeMemory if region.name == "weights_0" else WeightMemory)(region)
+        # All large RAMs are one memory: that of layer 0, which holds nearly all weights. They have
+        # one port, so what learns is in block RAM.
+        large = region.name == "weights_0" and not region.learns
+        return (LargeMemory if large else WeightMemory)(region)
 
     def fetch_cycles(self, region: Region) -> int:
         return 2

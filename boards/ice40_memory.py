@@ -6,6 +6,7 @@ from amaranth.hdl import Array, ClockSignal, Const, Instance, Module, Signal
 from amaranth.lib import wiring
 
 from ..firmware.config import Region
+from ..firmware.errors import DataError
 from ..hdl.weight_memory import weight_memory_members
 
 __all__ = ["LargeMemory"]
@@ -30,11 +31,21 @@ class LargeMemory(wiring.Component):
         As of :class:`~firstspike.hdl.weight_memory.WeightMemory`.
 
     Latency: 2 cycles; the second is a register behind the memories.
+
+    Raises
+    ------
+    DataError
+        If the region learns.
     """
 
     latency = 2
 
     def __init__(self, region: Region) -> None:
+        if region.learns:
+            raise DataError(
+                f"the large RAMs of the iCE40 UltraPlus have one port, but {region.name} is written "
+                "while it is read if the build learns; give it block RAM"
+            )
         # Side by side, and one behind the other.
         self.columns = -(-region.lanes * region.bits // _BITS)
         self.banks = -(-region.words // _WORDS)
