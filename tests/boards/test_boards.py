@@ -82,3 +82,15 @@ def test_the_list_of_boards_needs_no_amaranth():
         "assert not any(name.startswith('amaranth') for name in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.parametrize("name", boards.names())
+def test_builds_that_learn(name):
+    """A board's own lanes are rounded down to what can learn."""
+    board = boards.load(name)
+    network = load_network("mnist-784-128-10")
+    config, other = (configure(board, network, learning=learning) for learning in (True, False))
+    assert config.learning
+    assert 0 <= other.layers[0].lanes - config.layers[0].lanes < 4
+    assert config.layers[1].lanes == other.layers[1].lanes
+    assert config.layers[0].current_bits > other.layers[0].current_bits
