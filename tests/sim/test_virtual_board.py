@@ -398,19 +398,20 @@ class TestPseudoTerminal:
         terminal.close()
 
 
-# Learning, of the golden model behind the link
+# Learning
 
 LEARNING = compile(NETWORK, Config.for_network(NETWORK, lanes=[4, 3], learning=True))
 RULE = Rule([30_000, 50_000], margin=2, dropout=9000, activity=3, input_dropout=4000, dead_zone=5)
 START = Progress.start(2, seed=3)
 
 
-@pytest.fixture
-def learning_board():
-    board = VirtualBoard(ModelBackend(LEARNING.config))
+@pytest.fixture(params=BACKENDS)
+def learning_board(request):
+    board = VirtualBoard(request.param(LEARNING.config))
     load(board, LEARNING)
     write_registers(board, RULE.registers() | START.registers())
-    return board
+    yield board
+    board.close()
 
 
 def write_registers(board, values):
