@@ -379,6 +379,7 @@ class CommandProcessor(wiring.Component):
             m.d.sync += index.eq(index + 1)
         with m.If(answered):
             m.d.sync += [index.eq(0), running.eq(0)]
-            m.d.comb += [self.results.ready.eq(running), self.inferred.eq(running)]
+            inferred = running & ~running_learn if learning else running
+            m.d.comb += [self.results.ready.eq(running), self.inferred.eq(inferred)]
 
         return m

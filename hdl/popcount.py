@@ -83,17 +83,15 @@ class Popcount(wiring.Component):
             return next_valid, next_row
 
         enter = Signal(row_layout)
+        base = Signal(self.index.shape())
         m.d.comb += [
             enter.closes.eq(self.closes),
             enter.arrival.eq(self.arrival),
-            enter.lane.eq(self.index),
+            enter.lane.eq(self.index - base),
         ]
         for group in range(1, before.groups):
             with m.If(self.index >= group * before.lanes):
-                m.d.comb += [
-                    enter.group.eq(group),
-                    enter.lane.eq(self.index - group * before.lanes),
-                ]
+                m.d.comb += [enter.group.eq(group), base.eq(group * before.lanes)]
 
         # vote
         valid, row = stage("vote", self.valid, enter)

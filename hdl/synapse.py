@@ -1,6 +1,6 @@
 """What one lane does to a weight when it learns."""
 
-from amaranth.hdl import Cat, Module, Mux, Shape, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
@@ -65,36 +65,47 @@ class Synapse(wiring.Component):
         m = Module()
         bits = self.layer.weight_bits
         limit = (1 << (bits - 1)) - 1
+        weight, negative = self.weight, self.negative
+
+        # With its sign flipped away, a negative weight is one less than its size.
         votes = Signal()
+        size = Cat(weight[-1], weight[:-1] ^ weight[-1].replicate(bits - 1))
         m.d.comb += [
-            votes.eq(
-                self.concerned & ((self.weight > self.dead_zone) | (self.weight < -self.dead_zone))
-            ),
-            self.vote.eq(Cat(votes, votes & (self.weight[-1] ^ self.negative))),
+            votes.eq(self.concerned & (size > Cat(Const(0, 1), self.dead_zone))),
+            self.vote.eq(Cat(votes, votes & (weight[-1] ^ negative))),
         ]
+
         if self.last:
-            width = max(bits, STEP_SHAPE.width + 1) + 1
+            # Two more bits than the wider of the two, so nothing overflows. The ones place that is
+            # added below makes the carry of a subtraction.
+            width = max(bits - 1, STEP_SHAPE.width) + 2
+            change = Signal(width)
+            total = Signal(width + 1)
             moved = Signal(Shape(width, signed=True))
+            extended = Signal(Shape(width, signed=True))
+            above, below = Signal(), Signal()
             m.d.comb += [
-                moved.eq(self.weight + Mux(self.negative, -self.step, self.step)),
-                self.next.eq(self.weight),
+                change.eq(self.step ^ negative.replicate(width)),
+                extended.eq(weight),
+                total.eq(Cat(1, extended) + Cat(negative, change)),
+                moved.eq(total[1:]),
+                above.eq(~moved[-1] & moved[bits - 1 :].any()),
+                below.eq(moved[-1] & ~(moved[bits - 1 :].all() & moved[: bits - 1].any())),
+                self.next.eq(weight),
             ]
             with m.If(self.concerned):
-                m.d.comb += self.next.eq(moved)
-                with m.If(moved > limit):
-                    m.d.comb += self.next.eq(limit)
-                with m.Elif(moved < -limit):
-                    m.d.comb += self.next.eq(-limit)
+                m.d.comb += self.next.eq(Mux(above, limit, Mux(below, -limit, moved[:bits])))
         else:
-            # One step from the limit only the way back is open.
+            # At the limit, in its own direction, a weight stays where it is.
+            stuck = Signal()
             moves = Signal()
             m.d.comb += [
-                moves.eq(
-                    self.concerned & Mux(self.negative, self.weight > -limit, self.weight != limit)
+                stuck.eq(
+                    (weight[-1] == negative)
+                    & ((weight[1:-1] ^ negative.replicate(bits - 2)).all())
+                    & weight[0]
                 ),
-                self.next.eq(
-                    self.weight
-                    + Cat(moves, (moves & self.negative).replicate(bits - 1)).as_signed()
-                ),
+                moves.eq(self.concerned & ~stuck),
+                self.next.eq(weight + Cat(moves, (moves & negative).replicate(bits - 1))),
             ]
         return m

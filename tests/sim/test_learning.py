@@ -7,15 +7,25 @@ import pytest
 from firstspike.compile import compile
 from firstspike.firmware.config import Config, LayerConfig
 from firstspike.firmware.formats import NEVER, signed_bits, weight_limit
+from firstspike.firmware.framing import Frame, FrameDecoder
 from firstspike.firmware.image import Image
 from firstspike.firmware.layout import unpack_row_map
 from firstspike.firmware.learning import ALWAYS, Progress, Rule
 from firstspike.firmware.network import Layer, Network
+from firstspike.firmware.protocol import (
+    ANSWER,
+    Op,
+    encode_sample,
+    learning_argument,
+    memory_address,
+)
+from firstspike.firmware.registers import register_map
 from firstspike.sim import golden
 from firstspike.sim.compare import require_equal
 from firstspike.sim.cycles import predict
-from firstspike.sim.engine import CoreSimulation
+from firstspike.sim.engine import AcceleratorSimulation, CoreSimulation
 from firstspike.sim.learner import Learner
+from firstspike.sim.virtual_board import ModelBackend
 
 
 def config_of(shape, lanes, *, bits=4, neuron="current", steps=24, rows=0, fetch=2):
@@ -118,7 +128,7 @@ def samples_of(rng, config, network, count):
     return samples
 
 
-@pytest.mark.parametrize("seed", range(16))
+@pytest.mark.parametrize("seed", range(12))
 def test_it_learns_as_the_golden_learner_does(seed, simulation):
     config = simulation.config
     rng = np.random.default_rng(seed)
@@ -162,3 +172,83 @@ def test_it_learns_as_the_golden_learner_does(seed, simulation):
 
 def replace_regions(image, regions):
     return Image(image.config, image.registers, regions)
+
+
+def converse(backend, frames):
+    """Answers of a device to frames, two of which are always on their way."""
+    backend.byte_cycles = 1
+    decoder = FrameDecoder()
+    answers = []
+    clock = 0
+    for index in range(0, len(frames), 2):
+        pair = frames[index : index + 2]
+        data = b"".join(frame.encode() for frame in pair)
+        backend.send(data, clock)
+        clock += len(data)
+        while len(answers) < index + len(pair):
+            received, end = backend.receive(clock + 1_000_000)
+            assert received
+            answers += decoder.feed(received)
+            clock = max(clock, end)
+    return answers
+
+
+def test_the_link_teaches_each_sample_once():
+    config = config_of([18, 12, 5], [4, 5], neuron="sum", bits=8)
+    rng = np.random.default_rng(5)
+    image = image_of(rng, config)
+    address = {name: number for name, number, _ in register_map(config)}
+    rule = Rule(rates=[ALWAYS, 30000], margin=3, dropout=9000, input_dropout=2000, step=3)
+    progress = Progress(77, [1 << 40], (1 << 16) - 3)
+    values = dict(image.registers) | rule.registers() | progress.registers()
+    frames = [
+        Frame(Op.WRITE_REGISTER, 0, address[name], value.to_bytes(4, "little"))
+        for name, value in values.items()
+    ]
+    frames += [
+        Frame(Op.WRITE_MEMORY, 1, memory_address(number, 0), image.regions[region.name])
+        for number, region in enumerate(config.regions)
+    ]
+    number = progress.learned
+    classes = image.registers["classes"]
+    for seq in range(60):
+        sample = np.where(rng.random(config.inputs) < 0.5, 0, NEVER)
+        op, payload = encode_sample(sample)
+        learns = {Op.INFER_BITMAP: Op.LEARN_BITMAP, Op.INFER_SPIKES: Op.LEARN_SPIKES}[op]
+        label = int(rng.integers(classes))
+        match rng.integers(10):
+            case 0:
+                frames.append(Frame(op, seq, 0, payload))
+            case 1:  # before or behind
+                other = number + int(rng.choice([-1, 1, -32768, 32767]))
+                frames.append(Frame(learns, seq, learning_argument(label, other), payload))
+            case 2:
+                frames.append(Frame(learns, seq, learning_argument(classes, number), payload))
+            case 3:  # too long, and wrong in every other way
+                bad = learning_argument(classes, number + 1)
+                frames.append(Frame(Op.LEARN_BITMAP, seq, bad, bytes(9)))
+            case 4:
+                bad = learning_argument(label, number)
+                frames.append(Frame(Op.LEARN_SPIKES, seq, bad, bytes([200, 0])))
+            case _:
+                frames.append(Frame(learns, seq, learning_argument(label, number), payload))
+                number += 1
+    for name, register in address.items():
+        if "frames" not in name:
+            frames.append(Frame(Op.READ_REGISTER, 2, register, b""))
+    for region, memory in enumerate(config.regions):
+        words = memory.words.to_bytes(4, "little")
+        frames.append(Frame(Op.READ_MEMORY, 3, memory_address(region, 0), words))
+
+    def answers(backend):
+        for frame in converse(backend, frames):
+            learned = frame.op & ~ANSWER in (Op.LEARN_BITMAP, Op.LEARN_SPIKES)
+            # The model does not know how long learning takes.
+            yield replace(frame, payload=frame.payload[4:]) if learned else frame
+
+    device = AcceleratorSimulation(config)
+    for asked, expected, actual in zip(
+        frames, answers(ModelBackend(config)), answers(device), strict=True
+    ):
+        assert actual == expected, asked
+    device.close()
