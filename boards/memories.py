@@ -20,9 +20,12 @@ Rule = Callable[[int, int, bool], tuple[str, int]]
 _LINE = re.compile(
     r"^module \\(?P<module>\S+)|"
     r"^  memory width (?P<bits>\d+) size (?P<words>\d+) \\(?P<memory>\S+)|"
-    r"^  cell (?P<cell>\S+) ",
+    r"^  cell (?P<cell>\S+) |"
+    r"^    parameter \\MEMID \"\\\\(?P<written>\S+)\"|"
+    r"^    connect \\EN (?P<enable>.*)$",
     re.MULTILINE,
 )
+_BITS = re.compile(r"(?P<name>\S+) \[(?P<high>\d+)(?::(?P<low>\d+))?\]")
 
 
 def fewest_blocks(words: int, bits: int, shapes: Mapping[int, int]) -> int:
@@ -62,20 +65,40 @@ def plan(
     text = rtlil.convert(accelerator, name="top", emit_src=False)
     found: list[tuple[str, str, int, int]] = []
     counts: Counter[tuple[str, str]] = Counter()
-    written = set()
-    module = ""
+    # Of each memory that is written: how many bits each of its enables writes.
+    written: dict[tuple[str, str], Counter[tuple[str, int]]] = {}
+    module = memory = ""
+    writes = False
     for match in _LINE.finditer(text):
         if match["module"]:
             module = match["module"].partition(".")[2]
         elif match["memory"]:
             found.append((module, match["memory"], int(match["words"]), int(match["bits"])))
-        elif match["cell"].startswith("$memwr"):
-            written.add(module)
-        elif match["cell"].removeprefix("\\") in primitives:
-            counts[module, primitives[match["cell"].removeprefix("\\")]] += 1
-    planned = [
-        PlannedMemory(f"{where}.{name}", words, bits, *rule(words, bits, where in written))
-        for where, name, words, bits in found
-    ]
+        elif match["cell"]:
+            writes = match["cell"].startswith("$memwr")
+            if match["cell"].removeprefix("\\") in primitives:
+                counts[module, primitives[match["cell"].removeprefix("\\")]] += 1
+        elif match["written"]:
+            memory = match["written"]
+        elif writes:
+            written[module, memory] = _enables(match["enable"])
+    planned = []
+    for where, name, words, bits in found:
+        enables = written.get((where, name), Counter())
+        kind, blocks = rule(words, bits, bool(enables))
+        if kind == "distributed" and enables:
+            # Each of these has one enable, other than block RAM.
+            blocks = sum(rule(words, width, True)[1] for width in enables.values())
+        planned.append(PlannedMemory(f"{where}.{name}", words, bits, kind, blocks))
     planned += [PlannedMemory(where, 0, 0, kind, n) for (where, kind), n in counts.items()]
     return sorted(planned, key=lambda memory: memory.name)
+
+
+def _enables(text: str) -> Counter[tuple[str, int]]:
+    """How many bits each enable writes, by its name and index in the text of RTLIL."""
+    enables: Counter[tuple[str, int]] = Counter()
+    for match in _BITS.finditer(text):
+        high = int(match["high"])
+        for bit in range(int(match["low"] or high), high + 1):
+            enables[match["name"], bit] += 1
+    return enables

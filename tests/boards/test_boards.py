@@ -94,3 +94,17 @@ def test_builds_that_learn(name):
     assert 0 <= other.layers[0].lanes - config.layers[0].lanes < 4
     assert config.layers[1].lanes == other.layers[1].lanes
     assert config.layers[0].current_bits > other.layers[0].current_bits
+
+
+def test_a_memory_with_an_enable_for_each_lane_takes_a_cell_for_each():
+    config = Config(
+        [LayerConfig(8, 12, 4, neuron="sum", current_bits=12), LayerConfig(12, 3, 3)],
+        8,
+        64,
+        learning=True,
+    )
+    planned = {
+        memory.name: memory for memory in boards.load("ulx3s-85f").family.memory_plan(config)
+    }
+    errors = planned["core.layer_0.errors.storage"]
+    assert (errors.words, errors.bits, errors.kind, errors.blocks) == (3, 8, "distributed", 4)
