@@ -43,8 +43,8 @@ class LargeMemory(wiring.Component):
     def __init__(self, region: Region) -> None:
         if region.learns:
             raise DataError(
-                f"the large RAMs of the iCE40 UltraPlus have one port, but {region.name} is written "
-                "while it is read if the build learns; give it block RAM"
+                f"the large RAMs of the iCE40 UltraPlus have one port, but {region.name} is "
+                "written while it is read if the build learns; give it block RAM"
             )
         # Side by side, and one behind the other.
         self.columns = -(-region.lanes * region.bits // _BITS)
