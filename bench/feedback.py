@@ -6,8 +6,8 @@
 ``popcount`` is the rule of ``docs/learning.md``. ``weighted`` takes the sign of the sum of weights
 times errors, which hardware would need multipliers or adders for; ``fixed`` votes with the signs
 that the weights started with, and ``frozen`` does not learn hidden layers at all. Everything else
-is the same: start, order of the samples, settings. The golden learner learns, to the same weights
-as a device. No distortion of the images. The figures are of the test set.
+is the same: order of the samples, settings and, but for ``frozen``, the start. The golden learner
+learns, to the same weights as a device. No distortion of the images; figures are of the test set.
 """
 
 import argparse
@@ -22,6 +22,9 @@ from firstspike.firmware.learning import Progress, Rule
 from firstspike.learning import Fit, Schedule, initial_network
 from firstspike.sim.fast_learner import Learner
 
+#: Mean and spread of hidden weights with which most neurons fire now and then.
+FROZEN = (0.0, 0.1)
+
 FEEDBACKS = ("popcount", "weighted", "fixed", "frozen")
 
 
@@ -34,6 +37,8 @@ def learn(shape: list[int], feedback: str, epochs: int, seed: int) -> list[float
     layers = len(network.layers)
     schedule = Schedule()
     if feedback == "frozen":
+        # Others make silent neurons fire; these have to do so as they are.
+        network = initial_network(shape, used=used, seed=seed, hidden=FROZEN)
         frozen = [0.0] * (layers - 1)
         schedule = Schedule(first=[*frozen, schedule.first[-1]], last=[*frozen, schedule.last[-1]])
     learner = Learner(

@@ -86,9 +86,10 @@ def plan(
     for where, name, words, bits in found:
         enables = written.get((where, name), Counter())
         kind, blocks = rule(words, bits, bool(enables))
-        if kind == "distributed" and enables:
-            # Each of these has one enable, other than block RAM.
-            blocks = sum(rule(words, width, True)[1] for width in enables.values())
+        if len(enables) > 1:
+            # What is written in parts is as many memories side by side.
+            parts = [rule(words, width, True) for width in enables.values()]
+            kind, blocks = parts[0][0], sum(part for _, part in parts)
         planned.append(PlannedMemory(f"{where}.{name}", words, bits, kind, blocks))
     planned += [PlannedMemory(where, 0, 0, kind, n) for (where, kind), n in counts.items()]
     return sorted(planned, key=lambda memory: memory.name)
