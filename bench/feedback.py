@@ -1,7 +1,8 @@
 """What the errors of hidden neurons are worth: accuracy of learning from scratch, by feedback.
 
     python bench/feedback.py                     MNIST, 784-600-10, 20 epochs each
-    python bench/feedback.py --shape 784-300-300-10 --feedback popcount
+    python bench/feedback.py --shape 784-300-300-10 --feedback popcount \\
+        --start 0.01 0.08 --dropout 0.1 --input-dropout 0 --activity 20
 
 ``popcount`` is the rule of ``docs/learning.md``. ``weighted`` takes the sign of the sum of weights
 times errors, which hardware would need multipliers or adders for; ``fixed`` votes with the signs
@@ -13,6 +14,7 @@ learns, to the same weights as a device. No distortion of the images; figures ar
 import argparse
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 from firstspike.data import load
@@ -28,19 +30,29 @@ FROZEN = (0.0, 0.1)
 FEEDBACKS = ("popcount", "weighted", "fixed", "frozen")
 
 
-def learn(shape: list[int], feedback: str, epochs: int, seed: int) -> list[float]:
-    """Accuracy on the test set after each epoch."""
+def learn(
+    shape: list[int],
+    feedback: str,
+    epochs: int,
+    seed: int,
+    schedule: Schedule,
+    start: tuple[float, float] | None,
+) -> list[float]:
+    """Accuracy on the test set after each epoch; ``start`` is mean and spread of hidden weights."""
     mnist = load("mnist")
     encoder = Binary()
     used = (encoder.encode(mnist.x_train) >= 0).any(axis=0)
-    network = initial_network(shape, used=used, seed=seed)
-    layers = len(network.layers)
-    schedule = Schedule()
-    if feedback == "frozen":
+    if feedback == "frozen" and start is None:
         # Others make silent neurons fire; these have to do so as they are.
-        network = initial_network(shape, used=used, seed=seed, hidden=FROZEN)
+        start = FROZEN
+    spread = {} if start is None else {"hidden": start}
+    network = initial_network(shape, used=used, seed=seed, **spread)
+    layers = len(network.layers)
+    if feedback == "frozen":
         frozen = [0.0] * (layers - 1)
-        schedule = Schedule(first=[*frozen, schedule.first[-1]], last=[*frozen, schedule.last[-1]])
+        schedule = replace(
+            schedule, first=[*frozen, schedule.first[-1]], last=[*frozen, schedule.last[-1]]
+        )
     learner = Learner(
         network,
         Rule([0] * layers),
@@ -70,13 +82,26 @@ def main() -> int:
     parser.add_argument("--feedback", choices=FEEDBACKS, nargs="+", default=FEEDBACKS)
     parser.add_argument("--epochs", type=int, default=20, help="default: %(default)s")
     parser.add_argument("--seeds", type=int, default=1, help="how many (default: %(default)s)")
+    parser.add_argument(
+        "--start", type=float, nargs=2, metavar="X", help="mean and spread of hidden weights"
+    )
+    parser.add_argument("--dropout", type=float, default=Schedule.dropout)
+    parser.add_argument("--input-dropout", type=float, default=Schedule.input_dropout)
+    parser.add_argument("--activity", type=int, default=Schedule.activity)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args()
     shape = [int(size) for size in options.shape.split("-")]
+    start = None if options.start is None else tuple(options.start)
     try:
+        schedule = Schedule(
+            dropout=options.dropout,
+            input_dropout=options.input_dropout,
+            activity=options.activity,
+        )
         results = {
             feedback: [
-                learn(shape, feedback, options.epochs, seed + 1) for seed in range(options.seeds)
+                learn(shape, feedback, options.epochs, seed + 1, schedule, start)
+                for seed in range(options.seeds)
             ]
             for feedback in options.feedback
         }
