@@ -35,6 +35,7 @@ def learn(
     feedback: str,
     epochs: int,
     seed: int,
+    *,
     schedule: Schedule,
     start: tuple[float, float] | None,
 ) -> list[float]:
@@ -100,7 +101,7 @@ def main() -> int:
         )
         results = {
             feedback: [
-                learn(shape, feedback, options.epochs, seed + 1, schedule, start)
+                learn(shape, feedback, options.epochs, seed + 1, schedule=schedule, start=start)
                 for seed in range(options.seeds)
             ]
             for feedback in options.feedback
