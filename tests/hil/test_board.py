@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from firstspike import cli
 from firstspike.firmware.errors import CapacityError
-from firstspike.firmware.protocol import PROTOCOL_VERSION
+from firstspike.firmware.protocol import PROTOCOL_VERSION, encode_sample
+from firstspike.link import Request
 from firstspike.selftest import compare
 from firstspike.sim.random_networks import random_case
 
@@ -56,7 +57,8 @@ def test_it_goes_on_where_a_program_stopped(port):
     with firstspike.open(**port) as device:
         case = random_case(5, config=device.config, batch=64)
         device.load(case.network)
-        answers = device._outcomes(device._check(case.samples))
+        requests = [Request(op, payload=data) for op, data in map(encode_sample, case.samples)]
+        answers = device._link.stream(requests)
         next(answers)
         answers.close()
     with firstspike.open(**port) as device:
