@@ -17,6 +17,7 @@ from .formats import (
     WEIGHT_BITS_RANGE,
     column_bounds,
     signed_bits,
+    weight_limit,
 )
 from .network import Network
 
@@ -364,7 +365,7 @@ class Config:
         for index, (layer, count) in enumerate(zip(network.layers, counts, strict=True)):
             used = int(layer.weights.any(axis=1).sum()) if index == 0 else layer.inputs
             if learning:
-                most = used * ((1 << (layer.weight_bits - 1)) - 1)
+                most = used * weight_limit(layer.weight_bits)
                 lowest, highest = -most, most
             else:
                 low, high = column_bounds(layer.weights)

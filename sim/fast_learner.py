@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from ..firmware.formats import weight_limit
 from ..firmware.learning import Progress, Rule
 from ..firmware.network import Network
 from . import fast, learner
@@ -44,7 +45,7 @@ class Learner(learner.Learner):
         feedback: Literal["popcount", "weighted", "fixed"] = "popcount",
     ) -> None:
         super().__init__(network, rule, progress, has_row=has_row)
-        limits = np.array([(1 << (layer.weight_bits - 1)) - 1 for layer in network.layers])
+        limits = np.array([weight_limit(layer.weight_bits) for layer in network.layers])
         largest = int(self._has_row.sum() * limits[0])
         self._plan = fast.make_plan(network, largest)._replace(
             has_row=np.array(self._has_row, dtype=bool)

@@ -159,6 +159,16 @@ def _meeting(sample: np.ndarray) -> tuple[int, int]:
 
 
 @jit
+def _list_rows(plan: Plan, sample: np.ndarray, arrivals: np.ndarray) -> int:
+    """Write the inputs that spike and have a row to ``arrivals``; return their number."""
+    count = 0
+    for i in range(len(sample)):
+        arrivals[count] = i
+        count += (sample[i] >= 0) & plan.has_row[i]
+    return count
+
+
+@jit
 def _winner(outputs: np.ndarray, contenders: np.ndarray, count: int) -> int:
     """The highest of ``outputs`` among the first ``count`` of ``contenders``."""
     best = contenders[0]
@@ -198,10 +208,7 @@ def infer(plan: Plan, samples: np.ndarray, result: Inferred) -> None:
         level = 0
         if meeting != NEVER and layers > 1:
             # The table gives the spikes of layer 0; the simulation starts with layer 1.
-            count = 0
-            for i in range(inputs):
-                arrivals[count] = i
-                count += (sample[i] >= 0) & plan.has_row[i]
+            count = _list_rows(plan, sample, arrivals)
             events[b, 0] = active
             rows[b, 0] = count
             _sum_rows(plan.weights, arrivals, count, sums)
@@ -415,10 +422,7 @@ def learn(
         begin = steps - 1
         level = 0
         if meeting != NEVER and layers > 1:
-            count = 0
-            for i in range(inputs):
-                arrivals[count] = i
-                count += (sample[i] >= 0) & plan.has_row[i]
+            count = _list_rows(plan, sample, arrivals)
             fetched[0] = count
             row_index[:count] = arrivals[:count]
             row_step[:count] = meeting

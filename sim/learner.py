@@ -12,7 +12,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from ..firmware.errors import DataError
-from ..firmware.formats import NEVER
+from ..firmware.formats import NEVER, weight_limit
 from ..firmware.learning import Progress, Rule
 from ..firmware.network import Network
 from . import golden
@@ -218,7 +218,7 @@ class Learner:
         for layer in range(last, -1, -1):
             weights, rate = self._weights[layer], self.rule.rates[layer]
             change = self.rule.step if layer == last else 1
-            limit = (1 << (self._start.layers[layer].weight_bits - 1)) - 1
+            limit = weight_limit(self._start.layers[layer].weight_bits)
             silent = when[layer] == _NEVER
             if layer < last and missed and (~silent).sum() < self.rule.activity:
                 errors[silent] = 1
