@@ -30,7 +30,7 @@ __all__ = [
     "split_memory_address",
 ]
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 
 #: Bit of ``op`` that marks an answer.
 ANSWER = 0x80
@@ -45,8 +45,8 @@ class Op(enum.IntEnum):
     WRITE_MEMORY = 0x04  #: arg: memory address; payload: whole words
     MEMORY_CRC = 0x05  #: arg: memory address; payload: u32 words; answer: u32, as zlib's crc32
     READ_MEMORY = 0x06  #: arg: memory address; payload: u32 words; answer: the words
-    INFER_BITMAP = 0x07  #: payload: a bit an input, lowest first; set bits spike in step 0
-    INFER_SPIKES = 0x08  #: payload: u16 words, see :func:`encode_sample`; answer: :class:`Outcome`
+    INFER_BITMAP = 0x07  #: arg: the model's CRC; payload: a bit an input; answer: :class:`Outcome`
+    INFER_SPIKES = 0x08  #: arg: likewise; payload: u16 words, see :func:`encode_sample`
     LEARN_BITMAP = 0x09  #: arg: see :func:`learning_argument`; else as ``INFER_BITMAP``
     LEARN_SPIKES = 0x0A  #: likewise
 
@@ -64,6 +64,8 @@ class Status(enum.IntEnum):
     REPEATED = 7  #: a sample that was learned before; it changed nothing
     OUT_OF_ORDER = 8  #: a sample to learn is not the next one
     BAD_LABEL = 9  #: no output of this number takes part
+    NO_MODEL = 10  #: the device does not hold the model that the sample is for
+    STALLED = 11  #: the core gave no result in time and was reset
 
     @property
     def sentence(self) -> str:
@@ -80,6 +82,8 @@ class Status(enum.IntEnum):
             Status.REPEATED: "the sample was learned before",
             Status.OUT_OF_ORDER: "samples to learn before this one are missing",
             Status.BAD_LABEL: "the label is of no output that takes part",
+            Status.NO_MODEL: "the device does not hold the model that the sample is for",
+            Status.STALLED: "the core gave no result in time and was reset",
         }[self]
 
 

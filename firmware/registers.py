@@ -11,17 +11,20 @@ __all__ = ["REGISTERS", "Register", "register_map", "register_values", "to_markd
 
 @dataclass(frozen=True)
 class Register:
-    """A 32-bit register.
+    """A register.
 
     Parameters
     ----------
     name : str
     address : int
+    text : str
+        What it holds, for the documentation.
     writable : bool
         Written by the host; otherwise a free-running counter of the device.
     reset : int
-    text : str
-        What it holds, for the documentation.
+        What it holds after a reset.
+    bits : int
+        Width; a counter wraps at two to the power of it.
     per_layer : bool
         One register a layer, at consecutive addresses from ``address``.
     learning : bool
@@ -30,83 +33,90 @@ class Register:
         Only for hidden layers, if ``per_layer``.
     shared : bool
         Written by the host, and by the device while it learns.
+    of_model : bool
+        A write changes what the device infers, and so sets the register ``model`` to 0.
+    unset : bool
+        Counts as unknown from a reset until it is written.
+    kept : bool
+        A counter that a reset of the logic does not clear.
     """
 
     name: str
     address: int
-    writable: bool
-    reset: int
     text: str
+    writable: bool = True
+    reset: int = 0
+    bits: int = 32
     per_layer: bool = False
     learning: bool = False
     hidden: bool = False
     shared: bool = False
+    of_model: bool = False
+    unset: bool = False
+    kept: bool = False
+
+
+def _counter(name: str, address: int, bits: int, text: str, *, kept: bool = False) -> Register:
+    return Register(name, address, text, writable=False, bits=bits, kept=kept)
 
 
 REGISTERS = (
-    Register("steps", 0x00, True, 1, "Number of time steps `T` of an inference."),
-    Register("classes", 0x01, True, 1, "Outputs that take part in the decision, from index 0."),
-    Register("model", 0x02, True, 0, "CRC-32 of the loaded image; 0 while none is verified."),
-    Register("frames_accepted", 0x08, False, 0, "Frames received whole."),
+    Register("steps", 0x00, "Number of time steps `T` of an inference.", reset=1, of_model=True),
     Register(
-        "frames_dropped", 0x09, False, 0, "Frames with a bad code, length or CRC, or no room."
+        "classes",
+        0x01,
+        "Outputs that take part in the decision, from index 0.",
+        reset=1,
+        of_model=True,
     ),
-    Register("commands_refused", 0x0A, False, 0, "Frames answered with a status other than `OK`."),
-    Register("inferences", 0x0B, False, 0, "Inferences completed."),
-    Register("threshold", 0x10, True, 1, "Threshold `θ` of a layer.", per_layer=True),
+    Register("model", 0x02, "CRC-32 of the loaded image; 0 while none is verified."),
+    _counter("frames_accepted", 0x08, 32, "Frames received whole."),
+    _counter("frames_damaged", 0x09, 16, "Runs of bytes with a bad code, length or CRC."),
+    _counter("frames_overrun", 0x0A, 16, "Frames received whole for which there was no room."),
+    _counter("line_errors", 0x0B, 16, "Bytes without a stop bit; left out."),
+    _counter("commands_refused", 0x0C, 16, "Frames answered with a status other than `OK`."),
+    _counter("inferences", 0x0D, 32, "Inferences completed."),
+    _counter("stalls", 0x0E, 8, "Times that the watchdog has reset the core."),
+    _counter(
+        "boots", 0x0F, 8, "Resets since the device was configured, the first included.", kept=True
+    ),
+    Register(
+        "threshold", 0x10, "Threshold `θ` of a layer.", reset=1, per_layer=True, of_model=True
+    ),
     Register(
         "learned",
-        0x03,
-        True,
-        0,
+        0x20,
         "Samples learned; the low 16 bits number the next one.",
         learning=True,
         shared=True,
+        unset=True,
     ),
-    Register("margin", 0x04, True, 0, "Margin `M` in steps.", learning=True),
+    Register("margin", 0x21, "Margin `M` in steps.", learning=True),
+    Register("step", 0x22, "Step of the last layer's weights.", reset=1, learning=True),
+    Register("activity", 0x23, "Least spikes of a hidden layer, `H`.", learning=True),
+    Register("dead_zone", 0x24, "Largest weight without a vote.", learning=True),
     Register(
-        "dropout",
-        0x05,
-        True,
-        0,
-        "Probability of leaving out a hidden neuron, `2^-16`.",
-        learning=True,
+        "dropout", 0x25, "Probability of leaving out a hidden neuron, `2^-16`.", learning=True
     ),
-    Register("activity", 0x06, True, 0, "Least spikes of a hidden layer, `H`.", learning=True),
-    Register("step", 0x07, True, 1, "Step of the last layer's weights.", learning=True),
+    Register(
+        "input_dropout", 0x26, "Probability of leaving out an input spike, `2^-16`.", learning=True
+    ),
     Register(
         "random_update",
-        0x0C,
-        True,
-        1,
+        0x27,
         "Generator that chooses rows.",
+        reset=1,
         learning=True,
         shared=True,
     ),
     Register(
-        "input_dropout",
-        0x0D,
-        True,
-        0,
-        "Probability of leaving out an input spike, `2^-16`.",
-        learning=True,
-    ),
-    Register("dead_zone", 0x0E, True, 0, "Largest weight without a vote.", learning=True),
-    Register(
-        "rate",
-        0x20,
-        True,
-        0,
-        "Probability of updating a row, `2^-16`.",
-        per_layer=True,
-        learning=True,
+        "rate", 0x30, "Probability of updating a row, `2^-16`.", per_layer=True, learning=True
     ),
     Register(
         "random_low",
-        0x30,
-        True,
-        1,
+        0x40,
         "Generator that leaves out neurons, low half.",
+        reset=1,
         per_layer=True,
         learning=True,
         hidden=True,
@@ -114,9 +124,7 @@ REGISTERS = (
     ),
     Register(
         "random_high",
-        0x40,
-        True,
-        0,
+        0x50,
         "Its high half.",
         per_layer=True,
         learning=True,
@@ -183,8 +191,7 @@ def to_markdown() -> str:
     lines = ["| address | name | access | reset | holds |", "|---|---|---|---|---|"]
     for register in REGISTERS:
         address = f"0x{register.address:02x}" + (" + layer" if register.per_layer else "")
-        access = "read, write" if register.writable else "read"
-        lines.append(
-            f"| {address} | `{register.name}` | {access} | {register.reset} | {register.text} |"
-        )
+        access = "read, write" if register.writable else f"counter, {register.bits} bits"
+        reset = "kept" if register.kept else register.reset
+        lines.append(f"| {address} | `{register.name}` | {access} | {reset} | {register.text} |")
     return "\n".join(lines)
