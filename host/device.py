@@ -42,6 +42,7 @@ from .suggest import suggest
 from .transport import (
     DEFAULT_BAUD,
     VIRTUAL_BAUD,
+    Line,
     SerialTransport,
     Transport,
     is_virtual,
@@ -133,10 +134,17 @@ def open(
     timeout: float | None = None,
     retries: int = 8,
     reconnect: float = 5.0,
+    line: Line | None = None,
 ) -> "Device":
     """Open a device; see :class:`Device` for the parameters and errors."""
     return Device(
-        port, baud=baud, config=config, timeout=timeout, retries=retries, reconnect=reconnect
+        port,
+        baud=baud,
+        config=config,
+        timeout=timeout,
+        retries=retries,
+        reconnect=reconnect,
+        line=line,
     )
 
 
@@ -162,6 +170,9 @@ class Device:
         Times that one request is sent again when it gets lost.
     reconnect : float
         Seconds to wait for a device that went away to come back; 0 for none.
+    line : callable, optional
+        What lies between host and port, such as a :class:`~firstspike.sim.faults.FaultyLine`: it
+        is called with a function that opens the port, and returns the transport to use.
 
     Raises
     ------
@@ -184,8 +195,10 @@ class Device:
         timeout: float | None = None,
         retries: int = 8,
         reconnect: float = 5.0,
+        line: Line | None = None,
     ) -> None:
         self._port = port
+        self._line = line
         default = VIRTUAL_BAUD if is_virtual(port) else DEFAULT_BAUD
         self._baud = default if baud is None else baud
         self._timeout = timeout
@@ -794,12 +807,14 @@ class Device:
 
     def _connect(self, config: Config | None) -> None:
         """Open the port and greet the device."""
-        transport: Transport
-        if is_virtual(self._port):
-            assert config is not None
-            transport = open_virtual(self._port, config, self._baud)
-        else:
-            transport = SerialTransport(self._port, self._baud)
+
+        def connect() -> Transport:
+            if is_virtual(self._port):
+                assert config is not None
+                return open_virtual(self._port, config, self._baud)
+            return SerialTransport(self._port, self._baud)
+
+        transport = connect() if self._line is None else self._line(connect)
         timeout = self._timeout
         if timeout is None:
             buffer = config.buffer_bytes if config else DEFAULT_BUFFER_BYTES
@@ -825,7 +840,8 @@ class Device:
 
     def _find_again(self, lost: DeviceLost) -> None:
         """Connect to a lost device once more and see to its model, or raise."""
-        if is_virtual(self._port) or not self._reconnect:
+        # A virtual board never goes away by itself, but its cable may be pulled.
+        if not self._reconnect or (is_virtual(self._port) and self._line is None):
             raise lost
         self.close()
         deadline = time.monotonic() + self._reconnect

@@ -9,6 +9,7 @@ import os
 import select
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from .firmware.config import Config
@@ -21,11 +22,16 @@ __all__ = [
     "MAX_BAUD",
     "VIRTUAL",
     "VIRTUAL_BAUD",
+    "Line",
     "SerialTransport",
     "is_virtual",
     "open_virtual",
     "virtual_config",
 ]
+
+#: What lies between host and port: opens the port by the function it is given, and returns the
+#: transport to use.
+Line = Callable[[Callable[[], Transport]], Transport]
 
 DEFAULT_BAUD = 1_000_000
 MAX_BAUD = 12_000_000

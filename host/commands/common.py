@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ from ..transport import DEFAULT_BAUD, VIRTUAL_BAUD
 if TYPE_CHECKING:
     from ..data import Dataset
     from ..encode import Encoder
+    from ..sim.faults import FaultyLine
+
 __all__ = [
     "DEFAULT_NETWORK",
     "WAYS",
@@ -30,14 +33,17 @@ __all__ = [
     "add_build",
     "add_config",
     "add_data",
+    "add_faults",
     "add_learning",
     "add_native",
     "add_network",
     "add_output",
     "add_ways",
     "compare",
+    "counted",
     "data_for",
     "emit",
+    "faulty_line",
     "load_batch",
     "load_config",
     "load_dataset",
@@ -218,6 +224,31 @@ def add_baud(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_faults(parser: argparse.ArgumentParser) -> None:
+    """Add ``--faults``."""
+    parser.add_argument(
+        "--faults",
+        metavar="KIND=N[,…]",
+        help="make the line a bad one, as in flip=1e-4,drop=1e-3,seed=7; docs/faults.md has the "
+        "kinds",
+    )
+
+
+def faulty_line(options: argparse.Namespace, *, seed: int = 0) -> "FaultyLine | None":
+    """The line that ``--faults`` describes.
+
+    Raises
+    ------
+    DataError
+        If it describes none.
+    """
+    if options.faults is None:
+        return None
+    from ..sim.faults import FaultyLine
+
+    return FaultyLine(options.faults, seed=seed)
+
+
 def add_output(parser: argparse.ArgumentParser) -> None:
     """Add ``--json`` and ``--quiet``."""
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -227,6 +258,11 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 def emit(options: argparse.Namespace, values: dict[str, Any], text: str) -> None:
     """Print a command's result, as JSON if that was asked for."""
     print(json.dumps(values, indent=2) if options.json else text)
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """Counts in words, such as ``3 drop, 15 flip``."""
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items()) or "none"
 
 
 def say(options: argparse.Namespace, text: str) -> None:

@@ -26,6 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     common.add_network(parser, help="a network by file or name, or an image file")
     common.add_data(parser)
     common.add_baud(parser)
+    common.add_faults(parser)
     parser.add_argument(
         "--check",
         action="store_true",
@@ -39,7 +40,8 @@ def run(options: argparse.Namespace) -> None:
     network = model.network() if isinstance(model, Image) else model
     batch = common.load_batch(options, network, pad=isinstance(model, Image))
     progress = not options.quiet
-    with open_device(options.port, baud=options.baud) as device:
+    line = common.faulty_line(options)
+    with open_device(options.port, baud=options.baud, line=line) as device:
         device.load(model, progress=progress)
         start = time.perf_counter()
         result = device.infer(batch.samples, progress=progress)
@@ -63,6 +65,7 @@ def run(options: argparse.Namespace) -> None:
         "images_per_second": len(result) / seconds,
         "checked": options.check,
         "link": vars(statistics),
+        "faults": {} if line is None else line.injected,
     }
     lines = [
         f"{batch.dataset} on {options.port}",
@@ -76,4 +79,6 @@ def run(options: argparse.Namespace) -> None:
     ]
     if options.check:
         lines.append("golden model    agrees in every answer, the cycle model in every cycle")
+    if line is not None:
+        lines.append(f"faults          {common.counted(line.injected)}")
     common.emit(options, values, "\n".join(lines))

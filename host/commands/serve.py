@@ -8,7 +8,7 @@ import signal
 import sys
 
 from ..shipped import load_network
-from ..transport import VIRTUAL, open_virtual
+from ..transport import VIRTUAL, Transport, open_virtual
 from . import common
 
 EXAMPLES = (
@@ -27,6 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="the golden model (default) or the cycle-accurate simulation",
     )
     parser.add_argument("--link", metavar="PATH", help="a symbolic link to make to the terminal")
+    common.add_faults(parser)
     common.add_output(parser)
 
 
@@ -35,7 +36,12 @@ def run(options: argparse.Namespace) -> None:
 
     network = load_network(options.network) if options.network else None
     config = common.load_config(options, network)
-    board = open_virtual(options.engine, config)
+    line = common.faulty_line(options)
+
+    def connect() -> Transport:
+        return open_virtual(options.engine, config)
+
+    board = connect() if line is None else line(connect)
     terminal = PseudoTerminal(board, options.link)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

@@ -141,14 +141,14 @@ def test_rows_that_have_become_zero_stay_rows(device):
 @pytest.mark.parametrize(
     "faults",
     [
-        Faults(flip=0.0005),
+        Faults(flip=6e-5),
         Faults(drop=0.0005),
         Faults(duplicate=0.0005),
         Faults(insert=0.0005),
-        Faults(garbage=0.1),
-        Faults(flip=0.0003, drop=0.0003, duplicate=0.0003, insert=0.0003, garbage=0.02),
+        Faults(burst=2e-4),
+        Faults(flip=4e-5, drop=3e-4, duplicate=3e-4, insert=3e-4, burst=5e-5),
     ],
-    ids=["flip", "drop", "duplicate", "insert", "garbage", "all"],
+    ids=["flip", "drop", "duplicate", "insert", "burst", "all"],
 )
 def test_exactly_once_over_a_bad_line(faults, seed, monkeypatch):
     lines = []

@@ -145,14 +145,14 @@ def test_the_line_is_busy(baud, latency):
 @pytest.mark.parametrize(
     "faults",
     [
-        Faults(flip=0.005),
+        Faults(flip=6e-4),
         Faults(drop=0.005),
         Faults(duplicate=0.005),
         Faults(insert=0.005),
-        Faults(garbage=0.2),
-        Faults(flip=0.001, drop=0.001, duplicate=0.001, insert=0.001, garbage=0.02),
+        Faults(burst=0.002),
+        Faults(flip=1e-4, drop=0.001, duplicate=0.001, insert=0.001, burst=2e-4),
     ],
-    ids=["flip", "drop", "duplicate", "insert", "garbage", "all"],
+    ids=["flip", "drop", "duplicate", "insert", "burst", "all"],
 )
 def test_answers_are_right_over_a_bad_line(faults, seed):
     transport = FaultyTransport(board(), to_device=faults, to_host=faults, seed=seed)

@@ -90,7 +90,7 @@ def test_a_broken_board_fails(broken, fault, error, message):
 def test_a_noisy_line_fails(monkeypatch):
     def open_virtual(port, config, baud):
         board = VirtualBoard(ModelBackend(config), baud=baud)
-        return FaultyTransport(board, to_host=Faults(flip=1e-4), seed=1)
+        return FaultyTransport(board, to_host=Faults(flip=1e-5), seed=1)
 
     monkeypatch.setattr("firstspike.device.open_virtual", open_virtual)
     with (

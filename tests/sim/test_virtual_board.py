@@ -337,7 +337,7 @@ def test_behind_a_bad_cable_no_answer_is_wrong(board):
     load(board)
     samples = make_samples(200)
     expected = golden.infer(IMAGE.network(), samples)
-    harm = Faults(flip=0.003, drop=0.003, insert=0.003, duplicate=0.003, garbage=0.05)
+    harm = Faults(flip=4e-4, drop=0.003, insert=0.003, duplicate=0.003, burst=3e-4)
     line = FaultyTransport(board, to_device=harm, to_host=harm, seed=11)
     decoder = FrameDecoder()
     right = 0
@@ -349,7 +349,7 @@ def test_behind_a_bad_cable_no_answer_is_wrong(board):
                 assert frame.arg == Status.OK
                 right += Outcome.decode(frame.payload, 2).label == expected.label[index]
     assert 50 < right < 200
-    assert all(line.injected[kind] for kind in ("flip", "drop", "insert", "duplicate", "garbage"))
+    assert all(line.injected[kind] for kind in ("flip", "drop", "insert", "duplicate", "burst"))
 
 
 class TestPseudoTerminal:
