@@ -1,6 +1,7 @@
 """Where files go, and how they are written whole or not at all."""
 
 import contextlib
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from typing import BinaryIO
 
 from .errors import FirstspikeError
 
-__all__ = ["cache_folder", "write_atomically"]
+__all__ = ["cache_folder", "require_writable", "write_atomically"]
 
 
 def cache_folder(name: str) -> Path:
@@ -17,6 +18,30 @@ def cache_folder(name: str) -> Path:
     if the variable is not set. It need not exist."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "firstspike" / name
+
+
+def require_writable(*paths: str | os.PathLike[str] | None) -> None:
+    """Refuse files that :func:`write_atomically` could not write, before long work for them begins.
+
+    Parameters
+    ----------
+    paths : path or None
+        None is passed over, for files that nobody asked for.
+
+    Raises
+    ------
+    FirstspikeError
+        As :func:`write_atomically` does.
+    """
+    for path in (Path(path) for path in paths if path is not None):
+        try:
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            # What the system allows is best seen by trying.
+            with tempfile.TemporaryFile(dir=path.parent):
+                pass
+        except OSError as error:
+            raise _unwritable(path, error) from error
 
 
 @contextlib.contextmanager
@@ -45,14 +70,18 @@ def write_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         os.replace(temporary, path)
         temporary = None
     except OSError as error:
-        raise FirstspikeError(
-            f"{path} could not be written ({error.strerror or error}); it was left as it was, "
-            "check the folder and the free space"
-        ) from error
+        raise _unwritable(path, error) from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
+
+
+def _unwritable(path: Path, error: OSError) -> FirstspikeError:
+    return FirstspikeError(
+        f"{path} could not be written ({error.strerror or error}); it was left as it was, check "
+        "the folder and the free space"
+    )
 
 
 def _umask() -> int:

@@ -3,13 +3,15 @@
 import html
 import json
 import os
+import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from operator import methodcaller
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from .firmware.errors import DataError, FirstspikeError
-from .firmware.files import write_atomically
+from .firmware.files import require_writable, write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,12 +23,20 @@ __all__ = [
     "html_page",
     "html_table",
     "make_folder",
+    "require_ending",
     "text_table",
 ]
 
 
 class Document(ABC):
     """Something that is read on a terminal, by a program or in a browser."""
+
+    #: What makes the text of a file, by the end of its name.
+    _WRITERS: ClassVar[Mapping[str, Callable[[Any], str]]] = {
+        ".txt": methodcaller("to_text"),
+        ".json": methodcaller("to_json"),
+        ".html": methodcaller("to_html"),
+    }
 
     @abstractmethod
     def to_text(self) -> str:
@@ -62,17 +72,44 @@ class Document(ABC):
         FirstspikeError
             If the file cannot be written.
         """
-        writers = self._writers()
-        kind = Path(path).suffix.lower()
-        if kind not in writers:
-            raise DataError(f"{path} was to be a report; its name must end in {', '.join(writers)}")
-        text = writers[kind]().rstrip("\n") + "\n"
+        write = self._WRITERS[require_ending(path, self._WRITERS, "a report")]
+        text = write(self).rstrip("\n") + "\n"
         with write_atomically(path) as file:
             file.write(text.encode())
 
-    def _writers(self) -> dict[str, Callable[[], str]]:
-        """What makes the text of a file, by the end of its name."""
-        return {".txt": self.to_text, ".json": self.to_json, ".html": self.to_html}
+    @classmethod
+    def require_savable(cls, path: str | os.PathLike[str]) -> None:
+        """Refuse a file that could not be written, before long work for it begins.
+
+        Raises
+        ------
+        DataError, FirstspikeError
+            As :meth:`save` does.
+        """
+        require_ending(path, cls._WRITERS, "a report")
+        require_writable(path)
+
+
+def require_ending(path: str | os.PathLike[str], endings: Collection[str], what: str) -> str:
+    """How a file's name ends, in lower case.
+
+    Parameters
+    ----------
+    path : path
+    endings : collection of str
+        Those that are known.
+    what : str
+        What the file is to be, with its article.
+
+    Raises
+    ------
+    DataError
+        If it ends in something else.
+    """
+    ending = Path(path).suffix.lower()
+    if ending not in endings:
+        raise DataError(f"{path} was to be {what}; its name must end in {', '.join(endings)}")
+    return ending
 
 
 def make_folder(name: str | os.PathLike[str]) -> Path:
@@ -81,14 +118,17 @@ def make_folder(name: str | os.PathLike[str]) -> Path:
     Raises
     ------
     FirstspikeError
-        If it cannot be made.
+        If it cannot be made or written to.
     """
     folder = Path(name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         raise FirstspikeError(
-            f"the folder {folder} cannot be made ({error.strerror or error}); choose another"
+            f"the folder {folder} cannot be made or written to ({error.strerror or error}); choose "
+            "another"
         ) from error
     return folder
 

@@ -9,13 +9,13 @@ import io
 import itertools
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .document import require_ending
 from .firmware.errors import BuildError, DataError
-from .firmware.files import write_atomically
+from .firmware.files import require_writable, write_atomically
 from .firmware.formats import NEVER
 from .firmware.network import Network
 
@@ -37,13 +37,14 @@ __all__ = [
     "decision_steps",
     "learning_curve",
     "raster",
+    "require_savable",
     "save",
     "shares_by_step",
     "sweep",
     "to_svg",
 ]
 
-_FORMATS = (".pdf", ".png", ".svg")
+_ENDINGS = (".pdf", ".png", ".svg")
 _OURS, _OTHERS, _MARK = "#1f5fa8", "#9aa5b1", "#c8442b"
 
 
@@ -377,6 +378,21 @@ def sweep(points: "Sweep") -> "Figure":
     return figure
 
 
+def require_savable(path: str | os.PathLike[str]) -> None:
+    """Refuse a picture that could not be drawn or written, before long work for it begins.
+
+    Raises
+    ------
+    BuildError
+        If matplotlib is missing.
+    DataError, FirstspikeError
+        As :func:`save` does.
+    """
+    _figure(1, 1)
+    require_ending(path, _ENDINGS, "a picture")
+    require_writable(path)
+
+
 def save(figure: "Figure", path: str | os.PathLike[str]) -> None:
     """Write a figure as PNG, SVG or PDF, whichever ``path`` ends in; whole or not at all.
 
@@ -387,9 +403,7 @@ def save(figure: "Figure", path: str | os.PathLike[str]) -> None:
     FirstspikeError
         If the file cannot be written.
     """
-    kind = Path(path).suffix.lower()
-    if kind not in _FORMATS:
-        raise DataError(f"{path} was to be a picture; its name must end in {', '.join(_FORMATS)}")
+    kind = require_ending(path, _ENDINGS, "a picture")
     with write_atomically(path) as file:
         file.write(_render(figure, kind[1:]))
 

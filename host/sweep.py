@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection, wait
+from operator import methodcaller
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from .document import (
     Document,
@@ -133,6 +134,8 @@ class Sweep(Document):
     settings: Settings
     outcomes: Sequence[Outcome]
 
+    _WRITERS: ClassVar = {**Document._WRITERS, ".md": methodcaller("to_markdown")}
+
     @property
     def title(self) -> str:
         """What was measured, in a line."""
@@ -195,9 +198,6 @@ class Sweep(Document):
         if self.remarks():
             parts.append(html_list(self.remarks()))
         return html_page(self.title, self.lead, parts)
-
-    def _writers(self) -> dict[str, Callable[[], str]]:
-        return {**super()._writers(), ".md": self.to_markdown}
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

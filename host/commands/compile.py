@@ -9,6 +9,7 @@ from pathlib import Path
 from .. import compile as compile_network
 from ..device import open as open_device
 from ..firmware.config import Config
+from ..firmware.files import require_writable
 from ..shipped import load_network
 from . import common
 
@@ -35,6 +36,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    output = options.output or f"{Path(options.network).stem}.image"
+    require_writable(output)
     network = load_network(options.network)
     if options.port:
         with open_device(options.port, baud=options.baud) as device:
@@ -44,7 +47,6 @@ def run(options: argparse.Namespace) -> None:
     else:
         config = common.load_config(options, network)
     image = compile_network(network, config)
-    output = options.output or f"{Path(options.network).stem}.image"
     image.save(output)
     sizes = {region.name: region.bytes for region in config.regions}
     values = {

@@ -7,7 +7,7 @@ streams, serial adds the UART.
 import argparse
 
 from ..firmware.errors import BuildError
-from ..firmware.files import write_atomically
+from ..firmware.files import require_writable, write_atomically
 from ..shipped import load_network
 from ..transport import DEFAULT_BAUD
 from . import common
@@ -40,6 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    require_writable(options.output)
     network = load_network(options.network) if options.network else None
     config = common.load_config(options, network)
     try:

@@ -15,6 +15,7 @@ import numpy as np
 from ..device import Device
 from ..device import open as open_device
 from ..firmware.errors import DataError
+from ..firmware.files import require_writable
 from ..firmware.formats import NEVER
 from ..firmware.image import Image
 from ..firmware.learning import Progress
@@ -212,6 +213,9 @@ def run(options: argparse.Namespace) -> None:
 
     if options.resume and options.checkpoint is None:
         raise DataError("there is nothing to resume from; give --checkpoint")
+    require_writable(options.output, options.checkpoint)
+    if options.plot is not None:
+        plots.require_savable(options.plot)
     schedule = Schedule(
         options.first,
         options.last,

@@ -35,6 +35,7 @@ def run(options: argparse.Namespace) -> None:
     from .. import encode
     from ..sim import fast
 
+    plots.require_savable(options.output)
     network = load_network(options.network)
     batch = common.load_batch(options, network)
     if not 0 <= options.sample < len(batch.samples):

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ..firmware.errors import DataError, ModelFileError
+from ..firmware.files import require_writable
 from ..firmware.network import Network
 from ..shipped import load_network, names
 from . import common
@@ -74,6 +75,7 @@ def _encoding(text: str) -> dict[str, object]:
 
 
 def run(options: argparse.Namespace) -> None:
+    require_writable(options.output)
     network = _change(options) or _round(options)
     network.save(options.output)
     values = {"output": options.output, "shape": list(network.shape), "steps": network.steps}

@@ -44,6 +44,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    for path in options.output:
+        Document.require_savable(path)
     report: Document
     if Path(options.what).is_dir():
         report = _of_build(options)

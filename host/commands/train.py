@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..firmware.errors import BuildError, DataError
+from ..firmware.files import require_writable
 from . import common
 
 EXAMPLES = (
@@ -85,6 +86,7 @@ def run(options: argparse.Namespace) -> None:
     }
     config = TrainingConfig.preset(options.preset, **overrides)
     output = options.output or f"{config.name}.npz"
+    require_writable(output, options.checkpoint)
     dataset = common.load_dataset(config.dataset, progress=not options.quiet)
     network = train(config, dataset, progress=not options.quiet, checkpoint=options.checkpoint)
     network.save(output)

@@ -414,6 +414,7 @@ def test_demo_without_tools(run, monkeypatch):
             3,
             "is a network already, which takes --k and --rows",
         ),
+        (["learn", "--plot", "x.gif"], 3, "must end in .pdf, .png, .svg"),
         (["quantise", DIGITS, "--k", "3", "--bits", "4", "-o", "x.npz"], 3, "not --bits"),
         (["quantise", "nothing.npz", "-o", "x.npz"], 4, "nothing.npz is no file"),
         (["train", "mnist-784"], 3, "there is no preset mnist-784"),
@@ -436,6 +437,44 @@ def test_errors_are_one_sentence(fail, arguments, code, sentence):
     actual, said = fail(*arguments)
     assert sentence in said
     assert actual == code
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["compile", DIGITS, "-o"],
+        ["export", DIGITS, "-o"],
+        ["learn", "-o"],
+        ["learn", "--checkpoint"],
+        ["learn", "--plot"],
+        ["plot", "raster", DIGITS, "-o"],
+        ["quantise", DIGITS, "--k", "3", "-o"],
+        ["report", DIGITS, "-o"],
+        ["train", DIGITS, "-o"],
+        ["train", DIGITS, "--checkpoint"],
+    ],
+    ids=lambda arguments: f"{arguments[0]} {arguments[-1]}",
+)
+@pytest.mark.parametrize(
+    ("place", "reason"), [("no/x", "No such file or directory"), ("folder", "Is a directory")]
+)
+def test_files_are_refused_before_the_work(fail, monkeypatch, arguments, place, reason):
+    """What the work needs is not even loaded."""
+
+    def worked(*_, **__):
+        raise AssertionError("the work was begun")
+
+    for name in ("data.load", "commands.compile.load_network", "commands.export.load_network",
+                 "commands.plot.load_network", "commands.quantise.load_network",
+                 "commands.report.load_network"):  # fmt: skip
+        monkeypatch.setattr(f"firstspike.{name}", worked)
+    if arguments[0] == "train":
+        pytest.importorskip("torch")
+    ending = ".txt" if arguments[0] == "report" else ".png"
+    Path(f"folder{ending}").mkdir()
+    path = f"{place}{ending}"
+    code, sentence = fail(*arguments, path)
+    assert (code, f"{path} could not be written ({reason})" in sentence) == (1, True), sentence
 
 
 def test_a_network_that_does_not_fit(run, fail):
