@@ -28,16 +28,17 @@ static uint32_t now(const struct firstspike *device)
     return device->port.milliseconds(device->port.user);
 }
 
-/* Requests that the device's buffer holds at once, at least one. */
+/* Requests that may be on their way at once; 0 if the device has no room for one. */
 static size_t flight_limit(const struct firstspike *device, const struct firstspike_task *task)
 {
-    const size_t room = device->greeting.buffer_bytes / firstspike_coded_bytes(task->longest);
-    size_t limit = FIRSTSPIKE_MAX_IN_FLIGHT;
+    if (task->longest > device->greeting.buffer_bytes)
+        return 0;
+    size_t limit = device->greeting.buffer_bytes / firstspike_coded_bytes(task->longest);
+    if (limit > FIRSTSPIKE_MAX_IN_FLIGHT)
+        limit = FIRSTSPIKE_MAX_IN_FLIGHT;
     if (limit > device->in_flight)
-        limit = device->in_flight;
-    if (limit > room)
-        limit = room;
-    return limit > 0 ? limit : 1;
+        limit = device->in_flight > 0 ? device->in_flight : 1;
+    return limit;
 }
 
 static struct flight remove_flight(struct exchange *exchange, size_t position)
@@ -208,11 +209,10 @@ enum firstspike_error firstspike_exchange(struct firstspike *device,
 {
     if (!device->connected)
         return FIRSTSPIKE_NOT_CONNECTED;
-    if (task->requests > 0 &&
-        task->longest > device->greeting.buffer_bytes - FIRSTSPIKE_FRAME_OVERHEAD)
+    const size_t limit = flight_limit(device, task);
+    if (limit == 0 && task->requests > 0)
         return FIRSTSPIKE_TOO_LONG;
-    struct exchange exchange = {
-        .device = device, .task = task, .limit = flight_limit(device, task)};
+    struct exchange exchange = {.device = device, .task = task, .limit = limit};
     firstspike_decoder_redirect(&device->decoder, task->answer, task->capacity);
     enum firstspike_error error = submit(&exchange);
     while (error == FIRSTSPIKE_OK && exchange.count > 0) {
