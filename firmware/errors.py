@@ -9,12 +9,14 @@ __all__ = [
     "ConfigurationMismatch",
     "DataError",
     "DeviceLost",
+    "DeviceReset",
     "FirstspikeError",
     "LinkError",
     "Mismatch",
     "ModelFileError",
     "NoReply",
     "PortError",
+    "Refused",
 ]
 
 
@@ -70,6 +72,24 @@ class NoReply(LinkError):
 
 class DeviceLost(LinkError):
     """A device that went away while it was in use."""
+
+
+class DeviceReset(LinkError):
+    """A device that was reset while it learned, and so lost what it had learned."""
+
+
+class Refused(LinkError):
+    """A request that the device answered with another status than ``OK``.
+
+    Attributes
+    ----------
+    status : int
+        See :class:`~firstspike.firmware.protocol.Status`.
+    """
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class ConfigurationMismatch(LinkError):

@@ -1,12 +1,19 @@
 """The register table: gateware, driver and documentation are all made from it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from .config import Config
 from .learning import DEAD_ZONE_RANGE, STEP_RANGE
 
-__all__ = ["REGISTERS", "Register", "register_map", "register_values", "to_markdown"]
+__all__ = [
+    "REGISTERS",
+    "Register",
+    "counted",
+    "register_map",
+    "register_values",
+    "to_markdown",
+]
 
 
 @dataclass(frozen=True)
@@ -144,6 +151,15 @@ def register_map(config: Config) -> Iterator[tuple[str, int, Register]]:
                 yield f"{register.name}_{index}", register.address + index, register
         else:
             yield register.name, register.address, register
+
+
+def counted(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
+    """What each counter has counted between two readings, by name; it may have wrapped once."""
+    return {
+        register.name: (after[register.name] - before[register.name]) % (1 << register.bits)
+        for register in REGISTERS
+        if not register.writable
+    }
 
 
 def register_values(config: Config) -> dict[str, range]:

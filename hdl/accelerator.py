@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from amaranth.hdl import Cat, Module
+from amaranth.hdl import Cat, Module, ResetInserter
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
@@ -18,6 +18,7 @@ from .stream_register import StreamRegister
 from .token import event_layout
 from .trace import TraceSignature
 from .uart import UartReceiver, UartTransmitter
+from .watchdog import Watchdog
 from .weight_memory import WeightMemory
 
 __all__ = ["Accelerator", "SerialAccelerator"]
@@ -45,6 +46,8 @@ class Accelerator(wiring.Component):
         Bytes from the host; always ready.
     o : Out(stream)
         Bytes to the host.
+    line_error : In(1)
+        For a cycle: a byte from the host was left out.
     trace_0, trace_1, … : Out(TraceSignature(config, layer))
         Only with ``trace``.
     """
@@ -66,7 +69,12 @@ class Accelerator(wiring.Component):
             for layer in range(len(config.layers) if trace else 0)
         }
         super().__init__(
-            {"i": In(stream.Signature(8)), "o": Out(stream.Signature(8)), **self._traces}
+            {
+                "i": In(stream.Signature(8)),
+                "o": Out(stream.Signature(8)),
+                "line_error": In(1),
+                **self._traces,
+            }
         )
 
     def elaborate(self, platform: object) -> Module:
@@ -77,14 +85,16 @@ class Accelerator(wiring.Component):
         m.submodules.registers = registers = RegisterFile(self._config)
         m.submodules.commands = commands = CommandProcessor(self._config, self._hello)
         m.submodules.framer = framer = Framer()
-        m.submodules.core = core = Core(
-            self._config, memories=self._memories, trace=bool(self._traces)
-        )
+        m.submodules.watchdog = watchdog = Watchdog(self._config)
+        guarded = ResetInserter(watchdog.restart)
+        core = Core(self._config, memories=self._memories, trace=bool(self._traces))
+        m.submodules.core = guarded(core)
 
         # Data come late out of block RAM, and much is done with them in each of these places.
         m.submodules.request_stage = request_stage = StreamRegister(frame_item)
         m.submodules.answer_stage = answer_stage = StreamRegister(packet_byte)
-        m.submodules.event_stage = event_stage = StreamRegister(event_layout(self._config))
+        event_stage = StreamRegister(event_layout(self._config))
+        m.submodules.event_stage = guarded(event_stage)
 
         connect(m, wiring.flipped(self.i), deframer.i)
         connect(m, deframer.o, frames.i)
@@ -93,9 +103,11 @@ class Accelerator(wiring.Component):
         connect(m, commands.o, answer_stage.i)
         connect(m, answer_stage.o, framer.i)
         connect(m, framer.o, wiring.flipped(self.o))
-        connect(m, commands.events, event_stage.i)
+        connect(m, commands.events, watchdog.i_events)
+        connect(m, watchdog.o_events, event_stage.i)
         connect(m, event_stage.o, core.i)
-        connect(m, core.o, commands.results)
+        connect(m, core.o, watchdog.i_results)
+        connect(m, watchdog.o_results, commands.results)
         connect(m, commands.memory, core.memory)
         connect(m, commands.registers, registers.bus)
         if self._config.learning:
@@ -103,14 +115,21 @@ class Accelerator(wiring.Component):
         m.d.comb += [
             frames.commit.eq(deframer.commit),
             frames.discard.eq(deframer.discard),
+            watchdog.idle.eq(core.idle),
             commands.idle.eq(core.idle),
+            commands.stalled.eq(watchdog.stalled),
             commands.steps.eq(registers.steps),
+            commands.model.eq(registers.model),
             core.steps.eq(registers.steps),
             core.classes.eq(registers.classes),
             registers.frames_accepted.eq(deframer.commit),
-            registers.frames_dropped.eq(deframer.discard),
+            registers.frames_damaged.eq(deframer.damaged),
+            registers.frames_overrun.eq(deframer.overrun),
+            registers.line_errors.eq(self.line_error),
             registers.commands_refused.eq(commands.refused),
             registers.inferences.eq(commands.inferred),
+            registers.stalls.eq(watchdog.barked),
+            registers.void.eq(commands.void),
         ]
         for name in self._traces:
             connect(m, getattr(core, name), wiring.flipped(getattr(self, name)))
@@ -139,6 +158,7 @@ class Accelerator(wiring.Component):
             registers.random_update_load.eq(core.random_update_load),
             commands.classes.eq(registers.classes),
             commands.learned.eq(registers.learned),
+            commands.learned_known.eq(registers.learned_known),
             registers.learned_next.eq(registers.learned + 1),
             registers.learned_load.eq(commands.learns),
         ]
@@ -197,6 +217,10 @@ class SerialAccelerator(wiring.Component):
 
         connect(m, receiver.o, accelerator.i)
         connect(m, accelerator.o, transmitter.i)
-        m.d.comb += [receiver.rx.eq(self.rx), self.tx.eq(transmitter.tx)]
+        m.d.comb += [
+            receiver.rx.eq(self.rx),
+            accelerator.line_error.eq(receiver.error),
+            self.tx.eq(transmitter.tx),
+        ]
 
         return m

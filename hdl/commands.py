@@ -1,8 +1,9 @@
 """Carries out what the host asks for."""
 
 import enum
+from collections.abc import Iterable
 
-from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, Value, ValueLike
+from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal, Value, ValueLike
 from amaranth.lib import stream, wiring
 from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out, connect
@@ -17,11 +18,28 @@ from .memory_streamer import MemoryStreamer
 from .memory_window import MemoryPort
 from .packet_buffer import PacketBuffer
 from .registers import RegisterBus
+from .sample_check import SampleCheck
 from .sample_reader import SampleReader
 from .stream_register import StreamRegister
 from .token import event_layout, index_shape, result_layout, spike_layout
 
 __all__ = ["CommandProcessor"]
+
+
+_INFERENCES = (Op.INFER_BITMAP, Op.INFER_SPIKES)
+_LESSONS = (Op.LEARN_BITMAP, Op.LEARN_SPIKES)
+_BITMAPS = (Op.INFER_BITMAP, Op.LEARN_BITMAP)
+
+#: What tells these operations from each other.
+_SAMPLE_BITS = 4
+
+#: Of a lesson's ``arg``.
+_LABEL_SHIFT = 16
+
+
+def _is_any(op: Value, operations: Iterable[Op]) -> Value:
+    """Whether an operation is one of several."""
+    return Cat(op == operation for operation in operations).any()
 
 
 class _Answer(enum.Enum):
@@ -39,6 +57,8 @@ class CommandProcessor(wiring.Component):
     Samples are unpacked while the core still runs the sample before; all else waits until the core
     is idle, so nothing changes under a running sample. Any content gets an answer.
 
+    The core is that behind a :class:`~firstspike.hdl.watchdog.Watchdog`: every sample has a result.
+
     Parameters
     ----------
     config : Config
@@ -53,16 +73,20 @@ class CommandProcessor(wiring.Component):
     events : Out(stream)
         Samples for the core, each only once it is known to be right.
     results : In(stream)
+    stalled : In(1)
+        With a result that is offered: the core has failed and there is none.
     idle : In(1)
         The core is idle.
     memory : Out(MemoryPort(config))
     registers : Out(RegisterBus())
-    steps : In
-        The register of this name.
+    steps, model : In
+        The registers of these names.
+    void : Out(1)
+        The memories do not hold what they held.
     refused, inferred : Out(1)
         For a cycle each: an answer had another status than ``OK``; an inference was answered.
-    classes : In, learned : In
-        Only if the build learns: the registers of these names.
+    classes, learned, learned_known : In
+        Only if the build learns: of the registers of these names.
     learns : Out(1)
         Only if the build learns: for a cycle, a sample to learn from was taken.
 
@@ -73,9 +97,11 @@ class CommandProcessor(wiring.Component):
     def __init__(self, config: Config, hello: Hello) -> None:
         self._config = config
         self._hello = hello
+        self._lessons = _LESSONS if config.learning else ()
         learning = {
             "classes": In(index_shape(config.outputs + 1)),
             "learned": In(32),
+            "learned_known": In(1),
             "learns": Out(1),
         }
         super().__init__(
@@ -84,10 +110,13 @@ class CommandProcessor(wiring.Component):
                 "o": Out(stream.Signature(packet_byte)),
                 "events": Out(stream.Signature(event_layout(config))),
                 "results": In(stream.Signature(result_layout(config))),
+                "stalled": In(1),
                 "idle": In(1),
                 "memory": Out(MemoryPort(config)),
                 "registers": Out(RegisterBus()),
                 "steps": In(index_shape(config.max_steps + 1)),
+                "model": In(32),
+                "void": Out(1),
                 "refused": Out(1),
                 "inferred": Out(1),
             }
@@ -102,16 +131,13 @@ class CommandProcessor(wiring.Component):
         m.submodules.hello_stage = hello_stage = StreamRegister(packet_byte)
         connect(m, hello.o, hello_stage.i)
         m.submodules.reader = reader = SampleReader(self._config)
+        m.submodules.check = check = SampleCheck(self._config)
         m.submodules.streamer = streamer = MemoryStreamer(self._config)
         restart = Signal()
         crc = CRC32_ISO_HDLC().create()
         m.submodules.crc = ResetInserter(restart)(crc)
-        m.submodules.samples = samples = PacketBuffer(
-            spike_layout(self._config), self._config.inputs + 1
-        )
-        learning = self._config.learning
-        if not learning:
-            connect(m, samples.o, wiring.flipped(self.events))
+        spike = spike_layout(self._config)
+        m.submodules.samples = samples = PacketBuffer(spike, self._config.inputs + 1)
         connect(m, streamer.memory, wiring.flipped(self.memory))
 
         # The request at hand, and the word that it brings or that answers it.
@@ -124,28 +150,38 @@ class CommandProcessor(wiring.Component):
         answering = Signal()
         answered = Signal()
 
-        # The inference that the core works on. It came before the request at hand, so its answer
-        # goes first; and one at a time is enough, for the sample after it waits complete.
+        # The sample that the core works on. It came before the request at hand, so its answer goes
+        # first; and one at a time is enough, for the sample after it waits complete. What it was
+        # stays known until the next one is handed over, for as long as the core may ask.
         running = Signal()
-        running_bitmap = Signal()
+        running_op = Signal(_SAMPLE_BITS)
         running_seq = Signal.like(seq)
-        running_op = Mux(running_bitmap, Op.INFER_BITMAP | ANSWER, Op.INFER_SPIKES | ANSWER)
-        if learning:
-            # Until the next sample is handed over, so as long as the core may ask.
-            running_learn = Signal()
-            running_label = Signal.like(self.events.p.label)
-            running_op = Mux(
-                running_learn,
-                Mux(running_bitmap, Op.LEARN_BITMAP | ANSWER, Op.LEARN_SPIKES | ANSWER),
-                running_op,
-            )
-            m.d.comb += [
-                *(self.events.p[name].eq(samples.o.p[name]) for name in ("end", "step", "index")),
-                self.events.p.learn.eq(running_learn),
-                self.events.p.label.eq(running_label),
-                self.events.valid.eq(samples.o.valid),
-                samples.o.ready.eq(self.events.ready),
+        running_label = Signal(index_shape(self._config.outputs))
+        handed_over = Signal()
+        learns = _is_any(running_op, self._lessons)
+        with m.If(handed_over):
+            m.d.sync += [
+                running.eq(1),
+                running_op.eq(op),
+                running_seq.eq(seq),
+                running_label.eq(arg[_LABEL_SHIFT:]),
             ]
+        m.d.comb += [
+            self.events.valid.eq(samples.o.valid),
+            samples.o.ready.eq(self.events.ready),
+            *(self.events.p[name].eq(samples.o.p[name]) for name in spike.members),
+        ]
+        if self._config.learning:
+            m.d.comb += [
+                self.events.p.learn.eq(learns),
+                self.events.p.label.eq(running_label),
+                self.learns.eq(handed_over & check.learn),
+                check.learn.eq(_is_any(op, _LESSONS)),
+                check.classes.eq(self.classes),
+                check.learned.eq(self.learned),
+                check.learned_known.eq(self.learned_known),
+            ]
+        m.d.comb += self.void.eq(self.memory.store | (learns & running & self.stalled))
 
         m.d.comb += [
             self.registers.address.eq(arg),
@@ -154,57 +190,33 @@ class CommandProcessor(wiring.Component):
             streamer.word.eq(arg[:24]),
             streamer.words.eq(word),
             streamer.i.payload.eq(self.i.p.data),
+            check.arg.eq(arg),
+            check.model.eq(self.model),
+            reader.refusal.eq(check.refusal),
             reader.steps.eq(self.steps),
             reader.i.payload.eq(self.i.payload),
             crc.data.eq(streamer.o.p.data),
         ]
-        is_bitmap = op == Op.INFER_BITMAP
-        is_sample = is_bitmap | (op == Op.INFER_SPIKES)
-        if learning:
-            is_learned = (op == Op.LEARN_BITMAP) | (op == Op.LEARN_SPIKES)
-            is_bitmap |= op == Op.LEARN_BITMAP
-            is_sample |= is_learned
-        m.d.sync += reader.bitmap.eq(is_bitmap)
-
-        commit: Value = reader.commit
-        discard: Value = reader.discard
-        ready: Value | int = 0
-        code: Value = reader.status
-        if learning:
-            # A sample to learn from that is not the next one, or whose label does not take part, is
-            # read to its end and dropped.
-            refusal = Signal(Status)
-            ahead = Signal(16)
-            m.d.comb += ahead.eq(arg[:16] - self.learned[:16])
-            m.d.sync += refusal.eq(Status.OK)
-            with m.If(is_learned):
-                with m.If(arg[16:] >= self.classes):
-                    m.d.sync += refusal.eq(Status.BAD_LABEL)
-                with m.If(ahead != 0):
-                    m.d.sync += refusal.eq(Mux(ahead[-1], Status.REPEATED, Status.OUT_OF_ORDER))
-            refused = refusal != Status.OK
-            commit = reader.commit & ~refused
-            ready = reader.commit & refused
-            discard = reader.discard | ready
-            code = Mux(refused & (reader.status != Status.BAD_LENGTH), refusal, reader.status)
+        is_sample = _is_any(op, (*_INFERENCES, *self._lessons))
+        m.d.sync += reader.bitmap.eq(_is_any(op, _BITMAPS))
 
         # Between reader and buffer is a register, for the sake of the clock. A complete sample is
         # handed over only when there is room to note whose it is.
         entry_take = Signal()
         wait = Signal()
         m.d.comb += [
-            wait.eq(commit & running),
+            wait.eq(reader.commit & running),
             entry_take.eq(samples.i.ready | ~samples.i.valid),
-            reader.o.ready.eq((entry_take & ~wait) | ready if learning else entry_take & ~wait),
+            reader.o.ready.eq(entry_take & ~wait),
         ]
-        m.d.sync += samples.discard.eq(discard)
+        m.d.sync += samples.discard.eq(reader.discard)
         with m.If(entry_take):
             m.d.sync += [
                 samples.i.payload.eq(reader.o.payload),
                 samples.i.valid.eq(reader.o.valid & ~wait),
-                samples.commit.eq(commit & ~wait),
+                samples.commit.eq(reader.commit & ~wait),
             ]
-        with m.If(discard):
+        with m.If(reader.discard):
             m.d.sync += [samples.i.valid.eq(0), samples.commit.eq(0)]
 
         def reply(code: ValueLike) -> None:
@@ -238,18 +250,11 @@ class CommandProcessor(wiring.Component):
 
             with m.State("sample"):
                 m.d.comb += [reader.i.valid.eq(self.i.valid), self.i.ready.eq(reader.i.ready)]
-                with m.If(commit & reader.o.ready):
-                    m.d.sync += [
-                        running.eq(1),
-                        running_bitmap.eq(reader.bitmap),
-                        running_seq.eq(seq),
-                    ]
-                    if learning:
-                        m.d.comb += self.learns.eq(is_learned)
-                        m.d.sync += [running_learn.eq(is_learned), running_label.eq(arg[16:])]
+                with m.If(reader.commit & reader.o.ready):
+                    m.d.comb += handed_over.eq(1)
                     m.next = "head"
-                with m.If(discard):
-                    reply(code)
+                with m.If(reader.discard):
+                    reply(reader.status)
 
             with m.State("write"):
                 m.d.comb += streamer.i.valid.eq(self.i.valid & ~self.i.p.end)
@@ -332,10 +337,11 @@ class CommandProcessor(wiring.Component):
 
         # What an answer is made of, but for the greeting and the contents of memories.
         result = self.results.p
-        of_inference = Cat(
+        of_sample = Cat(
             running_op,
+            Const(ANSWER >> _SAMPLE_BITS, _SAMPLE_BITS),
             running_seq,
-            number(Status.OK, 4),
+            number(Mux(self.stalled, Status.STALLED, Status.OK), 4),
             number(result.cycles, 4),
             number(result.label, 2),
             number(result.step, 2),
@@ -344,15 +350,15 @@ class CommandProcessor(wiring.Component):
         )
         of_request = Cat(op | ANSWER, seq, number(status, 4), word)
 
-        index = Signal(range(len(of_inference) // 8))
+        index = Signal(range(len(of_sample) // 8))
         final = Signal.like(index)
         is_long = Signal()
         m.d.comb += [
             is_long.eq((answer == _Answer.HELLO) | ((answer == _Answer.MEMORY) & streamer.busy)),
             final.eq(HEAD.size - 1),
         ]
-        with m.If(running):
-            m.d.comb += final.eq(len(of_inference) // 8 - 1)
+        with m.If(running), m.If(~self.stalled):
+            m.d.comb += final.eq(len(of_sample) // 8 - 1)
         with m.Elif(answer == _Answer.WORD):
             m.d.comb += final.eq(len(of_request) // 8 - 1)
 
@@ -365,7 +371,7 @@ class CommandProcessor(wiring.Component):
 
         with m.If(running | (index < HEAD.size) | ~is_long):
             m.d.comb += [
-                self.o.p.data.eq(Mux(running, of_inference, of_request).word_select(index, 8)),
+                self.o.p.data.eq(Mux(running, of_sample, of_request).word_select(index, 8)),
                 self.o.p.last.eq((index == final) & (running | ~is_long)),
                 self.o.valid.eq(Mux(running, self.results.valid, answering)),
             ]
@@ -379,7 +385,11 @@ class CommandProcessor(wiring.Component):
             m.d.sync += index.eq(index + 1)
         with m.If(answered):
             m.d.sync += [index.eq(0), running.eq(0)]
-            inferred = running & ~running_learn if learning else running
-            m.d.comb += [self.results.ready.eq(running), self.inferred.eq(inferred)]
+            with m.If(running):
+                m.d.comb += [
+                    self.results.ready.eq(1),
+                    self.refused.eq(self.stalled),
+                    self.inferred.eq(~self.stalled & ~learns),
+                ]
 
         return m

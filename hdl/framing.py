@@ -33,7 +33,9 @@ class Deframer(wiring.Component):
     commit : Out(1)
         With the item that ends a frame: code, length and CRC are right, and all of it found room.
     discard : Out(1)
-        What was passed on since the last end is no frame.
+        What was passed on since the last end is void, for one of two reasons:
+    damaged, overrun : Out(1)
+        Code, length or CRC are wrong; they are right, but not all of it found room.
 
     Latency: an item appears with the fourth byte after it, and ``commit`` with the ending zero.
     Throughput: a byte a cycle.
@@ -46,6 +48,8 @@ class Deframer(wiring.Component):
                 "o": Out(stream.Signature(frame_item)),
                 "commit": Out(1),
                 "discard": Out(1),
+                "damaged": Out(1),
+                "overrun": Out(1),
             }
         )
 
@@ -64,6 +68,7 @@ class Deframer(wiring.Component):
         lost = Signal()
 
         taken = Signal()
+        whole = Signal()
         good = Signal()
         m.d.comb += [
             decoder.o.ready.eq(1),
@@ -71,14 +76,15 @@ class Deframer(wiring.Component):
             ended.eq(decoder.o.valid & decoder.o.p.end),
             crc.data.eq(decoder.o.p.data),
             crc.valid.eq(taken),
-            good.eq(
-                ended & decoder.o.p.good & crc.match_detected & (count == FRAME_OVERHEAD) & ~lost
-            ),
+            whole.eq(decoder.o.p.good & crc.match_detected & (count == FRAME_OVERHEAD)),
+            good.eq(ended & whole & ~lost),
             self.o.p.data.eq(delay[:8]),
             self.o.p.end.eq(decoder.o.p.end),
             self.o.valid.eq((taken & (count >= _CRC_BYTES)) | good),
             self.commit.eq(good & self.o.ready),
             self.discard.eq(ended & ~self.commit),
+            self.damaged.eq(ended & ~whole),
+            self.overrun.eq(self.discard & whole),
         ]
         with m.If(taken):
             m.d.sync += delay.eq(Cat(delay[8:], decoder.o.p.data))

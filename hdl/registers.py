@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from amaranth.hdl import Module, Shape, Signal
+from amaranth.hdl import Module, Shape, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
 
 from ..firmware.config import Config
-from ..firmware.registers import register_map, register_values
+from ..firmware.registers import Register, register_map, register_values
 
 __all__ = ["RegisterBus", "RegisterFile"]
 
@@ -62,22 +62,29 @@ class RegisterFile(wiring.Component):
         Its value, as wide as its largest.
     (name of a shared register)_load : In(1), (name of a shared register)_next : In
         Give it another value.
+    (name of a register that starts unset)_known : Out(1)
+        It has been written since the last reset.
     (name of a counter) : In(1)
-        Counts the cycles in which it is high.
+        Counts the cycles in which it is high. ``boots`` needs no telling.
+    void : In(1)
+        The memories no longer hold the model: sets ``model`` to 0.
     """
 
     def __init__(self, config: Config) -> None:
         self._config = config
         self._values = register_values(config)
-        members: dict[str, Any] = {"bus": In(RegisterBus())}
+        members: dict[str, Any] = {"bus": In(RegisterBus()), "void": In(1)}
         for name, _, register in register_map(config):
-            members[name] = In(1)
             if register.writable:
                 width = bits_for(self._values[name][-1])
                 members[name] = Out(Shape(width), init=register.reset)
                 if register.shared:
                     members[f"{name}_load"] = In(1)
                     members[f"{name}_next"] = In(Shape(width))
+                if register.unset:
+                    members[f"{name}_known"] = Out(1)
+            elif not register.kept:
+                members[name] = In(1)
         super().__init__(members)
 
     def elaborate(self, platform: object) -> Module:
@@ -86,15 +93,10 @@ class RegisterFile(wiring.Component):
         registers = list(register_map(self._config))
         contents = {}
         for name, _, register in registers:
-            contents[name] = getattr(self, name)
             if not register.writable:
-                contents[name] = Signal(_WIDTH, name=f"{name}_counter")
-                strobe = Signal(name=f"{name}_strobe")
-                m.d.sync += [
-                    strobe.eq(getattr(self, name)),
-                    contents[name].eq(contents[name] + strobe),
-                ]
-
+                contents[name] = self._counter(m, name, register)
+                continue
+            contents[name] = getattr(self, name)
             if register.shared:
                 with m.If(getattr(self, f"{name}_load")):
                     m.d.sync += contents[name].eq(getattr(self, f"{name}_next"))
@@ -122,5 +124,27 @@ class RegisterFile(wiring.Component):
                         m.d.comb += answer["accepted"].eq(offset < len(values))
                         with m.If(write):
                             m.d.sync += contents[name].eq(self.bus.value)
+                            if register.of_model:
+                                m.d.sync += self.model.eq(0)
+                            if register.unset:
+                                m.d.sync += getattr(self, f"{name}_known").eq(1)
+        with m.If(self.void):
+            m.d.sync += self.model.eq(0)
 
         return m
+
+    def _counter(self, m: Module, name: str, register: Register) -> Signal:
+        """Build a free-running counter."""
+        count = Signal(register.bits, name=f"{name}_counter", reset_less=register.kept)
+        strobe = Signal(name=f"{name}_strobe", reset_less=register.kept)
+        if register.kept:
+            # Low in a reset and for a cycle after it; seen late, so that it can be seen.
+            running = Signal(name=f"{name}_running")
+            m.d.sync += running.eq(1)
+            happened: Value = running & ~strobe
+            m.d.sync += strobe.eq(running)
+        else:
+            happened = strobe
+            m.d.sync += strobe.eq(getattr(self, name))
+        m.d.sync += count.eq(count + happened)
+        return count

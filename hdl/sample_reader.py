@@ -30,6 +30,8 @@ class SampleReader(wiring.Component):
         The sample is a bitmap, otherwise a list of spikes. Held while a sample is read.
     steps : In
         Number of time steps.
+    refusal : In(Status)
+        Why the sample is not to be taken, whatever it is, or ``OK``.
     i : In(stream)
         :data:`~firstspike.hdl.framing.frame_item`; the payload and its end.
     o : Out(stream)
@@ -37,9 +39,9 @@ class SampleReader(wiring.Component):
     commit : Out(1)
         The event that is offered ends the sample, and the sample is right.
     discard : Out(1)
-        The sample has ended and is wrong; its events are void.
+        The sample has ended and is not taken; its events are void.
     status : Out(Status)
-        What is wrong with it.
+        Why it is not: a wrong length, ``refusal``, or else what is wrong with it.
 
     Throughput: a byte a cycle; a bitmap takes one more for each spike, a list one for each word.
     """
@@ -50,6 +52,7 @@ class SampleReader(wiring.Component):
             {
                 "bitmap": In(1),
                 "steps": In(index_shape(config.max_steps + 1)),
+                "refusal": In(Status),
                 "i": In(stream.Signature(frame_item)),
                 "o": Out(stream.Signature(spike_layout(config))),
                 "commit": Out(1),
@@ -114,6 +117,8 @@ class SampleReader(wiring.Component):
                 with m.Else():
                     with m.If(Mux(self.bitmap, count != bitmap_bytes - 1, odd)):
                         m.d.comb += self.status.eq(Status.BAD_LENGTH)
+                    with m.Elif(self.refusal != Status.OK):
+                        m.d.comb += self.status.eq(self.refusal)
                     with m.Elif(bad):
                         m.d.comb += self.status.eq(Status.BAD_SAMPLE)
                     with m.If(self.status == Status.OK):

@@ -104,13 +104,15 @@ class UartReceiver(wiring.Component):
         The line; need not be synchronous.
     o : Out(stream)
         Bytes. One that is complete before the one before it was taken is lost.
+    error : Out(1)
+        For a cycle: a byte was left out since it had no stop bit.
 
     Latency: 3 cycles after the middle of the stop bit.
     """
 
     def __init__(self, clock_hz: int, baud: int) -> None:
         self._period = bit_period(clock_hz, baud)
-        super().__init__({"rx": In(1, init=1), "o": Out(stream.Signature(8))})
+        super().__init__({"rx": In(1, init=1), "o": Out(stream.Signature(8)), "error": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -145,6 +147,7 @@ class UartReceiver(wiring.Component):
                     m.next = "stop"
             with m.State("stop"), m.If(timer.strobe):
                 m.next = "idle"
+                m.d.comb += self.error.eq(~line)
                 with m.If(line & (self.o.ready | ~self.o.valid)):
                     m.d.sync += [self.o.payload.eq(shift[1:]), self.o.valid.eq(1)]
 

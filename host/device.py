@@ -6,7 +6,7 @@ A board, its cycle-accurate simulation and the golden model behind the same link
 import struct
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -19,9 +19,12 @@ from .firmware.errors import (
     ConfigurationMismatch,
     DataError,
     DeviceLost,
+    DeviceReset,
     LinkError,
+    Mismatch,
     NoReply,
     PortError,
+    Refused,
 )
 from .firmware.formats import NEVER
 from .firmware.image import Image
@@ -32,6 +35,7 @@ from .firmware.protocol import (
     Hello,
     Op,
     Outcome,
+    Status,
     encode_sample,
     learning_argument,
     memory_address,
@@ -58,6 +62,12 @@ _U32 = struct.Struct("<I")
 
 #: Seconds of silence before a frame is sent again, on top of what a full buffer takes on the line.
 _PATIENCE = 1.0
+
+#: Times that a model is loaded before the device counts as faulty.
+_LOADS = 3
+
+#: Times that a device may be reset without having answered a sample in between.
+_RECOVERIES = 8
 
 #: Seconds between two attempts to find a lost device again.
 _RECONNECT_INTERVAL = 0.1
@@ -204,7 +214,11 @@ class Device:
         self._timeout = timeout
         self._retries = retries
         self._reconnect = reconnect
+        self._statistics = Statistics()
         self._image: Image | None = None
+        # Registers as they were when it had been loaded, and what of learning was written since.
+        self._loaded: Mapping[str, int] = {}
+        self._settings: dict[str, int] = {}
         # What the register `model` holds if nobody else has been here.
         self._mark: int | None = None
         # Whether the weights there are no longer those of the image.
@@ -264,8 +278,8 @@ class Device:
 
     @property
     def statistics(self) -> Statistics:
-        """Counts of the link since the port was opened; raises what :attr:`info` does."""
-        return self._link.statistics
+        """Counts of the link, and of what went wrong, since the device was opened."""
+        return self._statistics
 
     # Models
 
@@ -279,8 +293,9 @@ class Device:
         """Load a model, verify every byte of it and mark it as valid.
 
         Only what differs from the device's memory is sent. The register ``model`` is 0 from the
-        start until all memories have been verified by their CRC and all registers by reading them
-        back; then it holds the image's CRC.
+        start until all memories have been verified by their CRC; then it holds the image's CRC, and
+        the other registers are verified by reading them back. A device that is reset meanwhile is
+        loaded again.
 
         Parameters
         ----------
@@ -317,10 +332,25 @@ class Device:
         return image
 
     def _load(self, image: Image, progress: bool) -> None:
-        from tqdm import tqdm
-
         self._image = self._mark = None
         self._has_learned = False
+        self._settings = {}
+        for attempt in range(1, _LOADS + 1):
+            try:
+                self._load_once(image, progress)
+                break
+            except Mismatch as error:
+                # What was written may be lost to a reset; a memory that is faulty stays so.
+                self.write_register("model", 0)
+                if attempt == _LOADS:
+                    raise LinkError(str(error)) from error
+        self._image, self._mark = image, image.crc
+
+    def _load_once(self, image: Image, progress: bool) -> None:
+        """Load an image, or raise Mismatch if the device does not hold it afterwards."""
+        from tqdm import tqdm
+
+        boots = self.read_register("boots")
         self.write_register("model", 0)
         total = sum(region.bytes for region in self.config.regions)
         with tqdm(
@@ -330,20 +360,28 @@ class Device:
                 self._fill(number, region, image.regions[region.name], bar)
         for name, value in image.registers.items():
             self.write_register(name, value)
-        for number, region in enumerate(self.config.regions):
-            if self._crc(number, 0, region.words) != zlib.crc32(image.regions[region.name]):
-                raise LinkError(
-                    f"{self._port} holds other bytes in {region.name} than were written; its "
-                    "memory is faulty or was built too fast, so rebuild it for a lower clock"
-                )
-        for name, value in image.registers.items():
-            if (held := self.read_register(name)) != value:
-                raise LinkError(
-                    f"{self._port} holds {held} in register {name}, but {value} was written; "
+        for name in self._differing(image.regions):
+            raise Mismatch(
+                f"{self._port} holds other bytes in {name} than were written; its "
+                "memory is faulty or was built too fast, so rebuild it for a lower clock"
+            )
+        self.write_register("model", image.crc)
+        # Last, since a reset since then has changed them all.
+        wanted = {**image.registers, "model": image.crc, "boots": boots}
+        self._loaded = held = self.registers()
+        for name, value in wanted.items():
+            if held[name] != value:
+                raise Mismatch(
+                    f"{self._port} holds {held[name]} in register {name}, but {value} was written; "
                     "rebuild the bitstream with this release"
                 )
-        self.write_register("model", image.crc)
-        self._image, self._mark = image, image.crc
+
+    def _differing(self, regions: Mapping[str, bytes]) -> Iterator[str]:
+        """Regions by name whose CRC on the device is not that of these bytes."""
+        for number, region in enumerate(self.config.regions):
+            wanted = regions.get(region.name)
+            if wanted is not None and self._crc(number, 0, region.words) != zlib.crc32(wanted):
+                yield region.name
 
     def _fill(self, number: int, region: Region, data: bytes, bar: Any) -> None:
         """Write the parts of a region that differ from ``data``."""
@@ -376,8 +414,9 @@ class Device:
     def infer(self, samples: np.ndarray, *, progress: bool = False) -> Result:
         """Classify samples with the model that is loaded.
 
-        Requests are streamed, as many at once as the device holds. A device that goes away is
-        waited for and, once it is back, loaded again if need be; the batch continues where it was.
+        Requests are streamed, as many at once as the device holds. Each names the model that it is
+        for, so no answer comes from other weights. A device that goes away is waited for; one that
+        was reset is loaded again, if it was loaded from here. The batch continues where it was.
 
         Parameters
         ----------
@@ -392,8 +431,8 @@ class Device:
         DataError
             If the samples do not suit the model.
         LinkError
-            If no model is loaded, or the device was reset or loaded by others in between; one of
-            its subclasses if the device is lost for good.
+            If no model is loaded, or the device was loaded by others in between; one of its
+            subclasses if the device is lost for good, or fails.
         """
         model = self._persistently(self._verify_model)
         samples = self._persistently(lambda: self._check(samples))
@@ -401,10 +440,9 @@ class Device:
 
         def requests(start: int) -> Iterator[Request]:
             for op, payload in map(encode_sample, samples[start:]):
-                yield Request(op, payload=payload)
+                yield Request(op, model, payload)
 
-        self._stream("infer", requests, result, progress)
-        self._demand_same_model(model)
+        self._stream("infer", requests, result, progress, model)
         return result
 
     def _stream(
@@ -413,13 +451,14 @@ class Device:
         requests: Callable[[int], Iterator[Request]],
         result: Result,
         progress: bool,
+        model: int,
     ) -> None:
-        """Make ``requests`` from the first sample on, or from where the device was lost, and fill
-        ``result`` with the outcomes."""
+        """Make ``requests`` from the first sample on, or from where the device was lost or reset,
+        and fill ``result`` with the outcomes."""
         from tqdm import tqdm
 
         total, layers = result.rows.shape
-        done = 0
+        done = attempts = 0
         resumed = -1
         with tqdm(total=total, desc=what, unit="img", disable=None if progress else True) as bar:
             while done < total:
@@ -437,6 +476,24 @@ class Device:
                         raise
                     self._find_again(lost)
                     resumed = done
+                except Refused as refused:
+                    attempts = attempts + 1 if done == resumed else 0
+                    if attempts == _RECOVERIES:
+                        raise
+                    self._recover(refused, model, learning=isinstance(result, Learned))
+                    resumed = done
+
+    def _recover(self, refused: Refused, model: int, *, learning: bool) -> None:
+        """See to it that what a device refused in mid-batch can be asked again, or raise."""
+        if refused.status == Status.NO_MODEL:
+            self._persistently(lambda: self._restore(model))
+        elif refused.status != Status.STALLED:
+            raise refused
+        elif learning:
+            raise DeviceReset(
+                f"the core of {self._port} failed in mid-update, so what it had learned is lost; "
+                "load the network of the last checkpoint and go on from there"
+            ) from refused
 
     def _put(self, result: Result, index: int, payload: bytes, layers: int) -> None:
         """Write row ``index`` of a result."""
@@ -474,7 +531,9 @@ class Device:
             )
         if samples.dtype.kind not in "iu":
             raise DataError(f"samples have dtype {samples.dtype}, but spike steps are integers")
-        steps = self.read_register("steps")
+        steps = (
+            self.read_register("steps") if self._image is None else self._image.registers["steps"]
+        )
         if samples.size and not (samples.min() >= NEVER and samples.max() < steps):
             raise DataError(
                 f"spike steps run from {samples.min()} to {samples.max()}, but the model on "
@@ -486,16 +545,108 @@ class Device:
         return np.pad(samples.astype(np.int32), ((0, 0), (0, missing)), constant_values=NEVER)
 
     def _verify_model(self) -> int:
-        """Return the CRC of the model that the device holds, or raise if it is not ours."""
+        """Return the CRC of the model that the device holds, ours if there is one, or raise."""
         held = self.read_register("model")
         if self._mark is not None and held != self._mark:
-            raise LinkError(
-                f"{self._port} no longer holds the model that was loaded; it was reset, or loaded "
-                "by another program, so load the model again"
-            )
+            self._restore(self._mark)
+            held = self._mark
         if not held:
             raise LinkError(f"no model is loaded on {self._port}; load one first")
         return held
+
+    def _restore(self, model: int) -> None:
+        """See to it that a device that did not hold a model does so again, or raise.
+
+        It holds it by itself if it has been loaded from flash since.
+        """
+        held = self.registers()
+        reset = self._was_reset(held)
+        self._statistics.resets += reset
+        if held["model"] == model:
+            return
+        if not reset:
+            raise LinkError(
+                f"{self._port} no longer holds the model that was loaded; it was loaded by another "
+                "program, so load the model again and use the device from one program at a time"
+            )
+        if self._image is None:
+            raise DeviceReset(f"{self._port} was reset and so lost its model; load it again")
+        if self._has_learned:
+            raise DeviceReset(
+                f"{self._port} was reset and so lost what it had learned; load the network of the "
+                "last checkpoint and go on from there"
+            )
+        self._reload()
+
+    def _reload(self) -> None:
+        """Load what was loaded from here once more, and what was written for learning since."""
+        assert self._image is not None
+        settings = self._settings
+        self._load(self._image, progress=False)
+        for name, value in settings.items():
+            self.write_register(name, value)
+        self._statistics.reloads += 1
+
+    def _was_reset(self, held: Mapping[str, int]) -> bool:
+        """Whether registers tell that the device has lost its state since it was loaded."""
+        loaded = self._loaded
+        of_model = [
+            (name, register.reset)
+            for name, _, register in register_map(self.config)
+            if register.of_model
+        ]
+        if not loaded:
+            return all(held[name] == reset for name, reset in of_model)
+        # A device that lost its power counts its resets from the start, but also its frames.
+        return (
+            held["boots"] != loaded["boots"]
+            or held["frames_accepted"] < loaded["frames_accepted"]
+            or any(held[name] == reset != loaded[name] for name, reset in of_model)
+            or (not held["model"] and held["stalls"] != loaded["stalls"])
+        )
+
+    def check(self) -> None:
+        """Verify that the device still holds what was loaded: every memory and every register.
+
+        Of a device that has learned since, what learning does not change. Takes no samples' time:
+        to be called between batches, as often as the device's surroundings call for.
+
+        Raises
+        ------
+        LinkError
+            If nothing was loaded from here.
+        Mismatch
+            If a memory or register holds something else; the message says which.
+        """
+        if self._image is None or self._mark is None:
+            raise LinkError(
+                f"nothing was loaded on {self._port} from here, so there is nothing to compare it "
+                "with; load a model first"
+            )
+        image = self._image
+        fixed = {
+            region.name: image.regions[region.name]
+            for region in self.config.regions
+            if not (self._has_learned and region.learns)
+        }
+        wanted = {
+            name: image.registers[name]
+            for name, _, register in register_map(self.config)
+            if register.of_model
+        }
+        wanted |= {"model": self._mark, "boots": self._loaded["boots"]}
+        held = self._persistently(self.registers)
+        for name, value in wanted.items():
+            if held[name] != value:
+                raise Mismatch(
+                    f"{self._port} holds {held[name]} in register {name}, but {value} is right; "
+                    "load the model again"
+                )
+        for name in self._persistently(lambda: list(self._differing(fixed))):
+            raise Mismatch(
+                f"{self._port} holds other bytes in {name} than were loaded; load the model again, "
+                "and if this recurs, check the supply or rebuild for a lower clock"
+            )
 
     # Learning
 
@@ -581,9 +732,12 @@ class Device:
         ------
         DataError
             If samples, labels, rule or progress do not suit the device, or it does not learn.
+        DeviceReset
+            If the device was reset and had learned before: what it had learned is lost. If it had
+            not, it is loaded again and learns the batch from its start.
         LinkError
-            If no model is loaded, or the device was reset or used by others in between; one of its
-            subclasses if it is lost for good. What it has learned is lost if it was reset.
+            If no model is loaded, or the device was used by others in between; one of its
+            subclasses if it is lost for good.
         """
         self._demand_learning()
         self._persistently(self._verify_model)
@@ -593,6 +747,19 @@ class Device:
             self.start_learning(rule, progress)
         elif progress is not None:
             self.start_learning(self.rule, progress)
+        # What was loaded from here can be loaded again, as long as nothing was learned since.
+        attempts = _RECOVERIES if self._has_learned or self._image is None else 0
+        while True:
+            try:
+                return self._learn(samples, labels, show)
+            except DeviceReset:
+                if attempts == _RECOVERIES:
+                    raise
+                attempts += 1
+                self._has_learned = False
+                self._persistently(self._reload)
+
+    def _learn(self, samples: np.ndarray, labels: np.ndarray, show: bool) -> Learned:
         model = self._persistently(self._mark_as_learning)
         first = self._persistently(lambda: self.read_register("learned"))
         result = Learned.blank(len(samples), len(self.config.layers))
@@ -603,7 +770,7 @@ class Device:
                 arg = learning_argument(int(labels[index]), first + index)
                 yield Request(_LEARNS[op], arg, payload, in_turn=True)
 
-        self._stream("learn", requests, result, show)
+        self._stream("learn", requests, result, show, model)
         self._demand_same_model(model)
         return result
 
@@ -667,6 +834,9 @@ class Device:
             return held
         mark = zlib.crc32(_U32.pack(held)) or 1
         self.write_register("model", mark)
+        if self._was_reset(self.registers()):
+            self.write_register("model", 0)
+            raise DeviceReset(f"{self._port} was reset and so lost its model; load it again")
         self._mark, self._has_learned = mark, True
         return mark
 
@@ -700,6 +870,10 @@ class Device:
                 f"{value} was to be written to register {name}, but the range is {allowed[0]} to "
                 f"{allowed[-1]}"
             )
+        if register.of_model:
+            self._image = self._mark = None
+        if register.learning:
+            self._settings[name] = value
         self._link.call(Request(Op.WRITE_REGISTER, address, _U32.pack(value)))
 
     def registers(self) -> dict[str, int]:
@@ -821,7 +995,13 @@ class Device:
             # Ten bits a byte, there and back.
             timeout = _PATIENCE + 20 * buffer / self._baud
         try:
-            link = Link(transport, f"{self._port} at {self._baud} baud", timeout, self._retries)
+            link = Link(
+                transport,
+                f"{self._port} at {self._baud} baud",
+                timeout,
+                self._retries,
+                self._statistics,
+            )
             hello = link.hello()
             if config is not None:
                 _demand(config, hello.config, f"{self._port} is not the device that was expected")
@@ -855,14 +1035,9 @@ class Device:
                         f"{lost} (it did not come back within {self._reconnect:g} s: {error})"
                     ) from error
                 time.sleep(_RECONNECT_INTERVAL)
-        if self._mark is None or self.read_register("model") == self._mark:
-            return
-        if self._has_learned or self._image is None:
-            raise LinkError(
-                f"{self._port} came back without what it had learned; it was reset, so load the "
-                "network of the last checkpoint and go on from there"
-            )
-        self._load(self._image, progress=False)
+        self._statistics.reconnections += 1
+        if self._mark is not None and self.read_register("model") != self._mark:
+            self._restore(self._mark)
 
 
 def _number(payload: bytes) -> int:

@@ -7,10 +7,10 @@ and says what to write. :class:`Link` moves its bytes over a transport, which is
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from .firmware.errors import ConfigurationMismatch, DataError, LinkError, NoReply
+from .firmware.errors import ConfigurationMismatch, DataError, NoReply, Refused
 from .firmware.framing import FRAME_OVERHEAD, Frame, FrameDecoder
 from .firmware.protocol import ANSWER, Hello, Op, Status
 
@@ -71,31 +71,57 @@ class Request:
 
 @dataclass
 class Statistics:
-    """Counts since the link was opened.
+    """Counts since the device was opened.
 
     Parameters
     ----------
     requests : int
-        Requests answered.
+        Requests done.
+    refused : int
+        Requests that the device refused.
     frames_sent, frames_received : int
         Frames in each direction; those received were whole.
     retries : int
         Frames sent again.
+    silences : int
+        Times that an answer was waited for in vain.
     dropped : int
         Runs of bytes received that were no frame.
     stray : int
         Whole frames received that answer nothing that is asked.
     bytes_sent, bytes_received : int
+    reconnections : int
+        Times that the device went away and came back.
+    resets : int
+        Times that it was found to have been reset.
+    reloads : int
+        Times that its model was loaded once more.
     """
 
     requests: int = 0
+    refused: int = 0
     frames_sent: int = 0
     frames_received: int = 0
     retries: int = 0
+    silences: int = 0
     dropped: int = 0
     stray: int = 0
     bytes_sent: int = 0
     bytes_received: int = 0
+    reconnections: int = 0
+    resets: int = 0
+    reloads: int = 0
+
+    @property
+    def errors(self) -> dict[str, int]:
+        """Counts of what went wrong, but for those of which there are none."""
+        return {name: value for name in _ERRORS if (value := getattr(self, name))}
+
+
+_ERRORS = (
+    *("refused", "retries", "silences", "dropped", "stray"),
+    *("reconnections", "resets", "reloads"),
+)
 
 
 class _Pending:
@@ -127,15 +153,22 @@ class Exchange:
         Bytes that may be on their way at once: the device's buffer.
     retries : int
         Times that one request is sent again before the line counts as unusable.
+    statistics : Statistics, optional
+        Counts to go on from.
 
     Attributes
     ----------
     statistics : Statistics
     """
 
-    def __init__(self, credit: int = _FIRST_CREDIT, retries: int = 8) -> None:
+    def __init__(
+        self,
+        credit: int = _FIRST_CREDIT,
+        retries: int = 8,
+        statistics: Statistics | None = None,
+    ) -> None:
         self.credit = credit
-        self.statistics = Statistics()
+        self.statistics = Statistics() if statistics is None else statistics
         self._retries = retries
         self._decoder = FrameDecoder()
         self._outgoing = bytearray()
@@ -195,17 +228,19 @@ class Exchange:
         ------
         NoReply
             If a request got lost more often than it may be sent again.
-        LinkError
-            If the device refused a request.
+        Refused
+            If the device refused a request. Answers that came before can still be taken.
         """
         self.statistics.bytes_received += len(data)
+        accepted, dropped = self._decoder.accepted, self._decoder.dropped
+        frames = list(self._decoder.feed(data))
+        self.statistics.frames_received += self._decoder.accepted - accepted
+        self.statistics.dropped += self._decoder.dropped - dropped
         heard = False
-        for frame in self._decoder.feed(data):
+        for frame in frames:
             # An echo of our own requests is no sign of life.
             heard |= bool(frame.op & ANSWER)
             self._take(frame)
-        self.statistics.frames_received = self._decoder.accepted
-        self.statistics.dropped = self._decoder.dropped
         return heard
 
     def resend(self) -> None:
@@ -216,6 +251,7 @@ class Exchange:
         NoReply
             If a request got lost more often than it may be sent again.
         """
+        self.statistics.silences += 1
         # What the line made up meanwhile must not become the head of a frame.
         self._outgoing += _TERMINATOR
         self._send_all_again(list(self._pending))
@@ -279,7 +315,10 @@ class Exchange:
         self._in_flight -= pending.cost
         repeated = pending.request.in_turn and frame.arg == Status.REPEATED
         if frame.arg != Status.OK and not repeated:
-            raise LinkError(f"{pending.request.op.name} was refused: {_sentence(frame.arg)}")
+            self.statistics.refused += 1
+            raise Refused(
+                f"{pending.request.op.name} was refused: {_sentence(frame.arg)}", frame.arg
+            )
         self.statistics.requests += 1
         self._answered[frame.seq] = frame.payload
         self._send_all_again(lost)
@@ -314,23 +353,31 @@ class Link:
         Seconds of silence after which unanswered requests are sent again. It must exceed the time
         that a full device buffer takes on the line.
     retries : int
+    statistics : Statistics, optional
         See :class:`Exchange`.
     """
 
     def __init__(
-        self, transport: Transport, name: str, timeout: float = 0.5, retries: int = 8
+        self,
+        transport: Transport,
+        name: str,
+        timeout: float = 0.5,
+        retries: int = 8,
+        statistics: Statistics | None = None,
     ) -> None:
         self._transport = transport
         self._name = name
         self._timeout = timeout
         self._retries = retries
-        self._exchange = Exchange(retries=retries)
+        self._exchange = Exchange(retries=retries, statistics=statistics)
         self._settled = False
         self._noise = b""
+        # Where the counts stood when this link was opened.
+        self._first = replace(self.statistics)
 
     @property
     def statistics(self) -> Statistics:
-        """Counts since the link was opened."""
+        """Counts since the link was opened, and those that it went on from."""
         return self._exchange.statistics
 
     def hello(self) -> Hello:
@@ -371,8 +418,8 @@ class Link:
             If the device does not answer, or the line loses every attempt.
         DeviceLost
             If the device went away.
-        LinkError
-            If the device refused a request.
+        Refused
+            If the device refused a request; the answers before it have been yielded.
         """
         if not self._settled:
             self.hello()
@@ -400,7 +447,12 @@ class Link:
             if outgoing := exchange.outgoing():
                 self._transport.write(outgoing)
             data = self._transport.read(self._timeout)
-            if exchange.receive(data):
+            try:
+                heard = exchange.receive(data)
+            except Refused:
+                yield from exchange.answers()
+                raise
+            if heard:
                 silences = 0
             elif data and time.monotonic() < deadline:
                 self._noise = data
@@ -417,11 +469,16 @@ class Link:
     @property
     def _plausible(self) -> bool:
         """Whether a device may be there behind a bad line: it has answered, or tried to."""
-        return bool(self.statistics.requests or self.statistics.dropped)
+        return self._answers or self.statistics.dropped > self._first.dropped
+
+    @property
+    def _answers(self) -> bool:
+        """Whether the device has answered."""
+        return self.statistics.requests > self._first.requests
 
     def _explain_silence(self) -> str:
         """Say why there is no reply."""
-        if self.statistics.requests:
+        if self._answers:
             return (
                 f"{self._name} stopped answering; check its power and cable, reset it and load the "
                 "model again"

@@ -13,7 +13,7 @@ from .firmware.errors import DeviceLost, LinkError, Mismatch, NoReply
 from .firmware.image import Image
 from .firmware.network import Network
 from .firmware.protocol import Op, Status, memory_address
-from .firmware.registers import register_map, register_values
+from .firmware.registers import counted, register_map, register_values
 from .link import Request
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ __all__ = ["SelfTest", "compare", "patterns", "selftest"]
 
 #: Requests of the link test.
 _ROUNDS = 200
+
+#: A number that names no model.
+_MODEL = 0x5E1F7E57
 
 #: Samples of each random network.
 _BATCH = 32
@@ -95,7 +98,7 @@ def selftest(
     """
     report = report or SelfTest()
     saved = _save(device) if device.read_register("model") else None
-    dropped, statistics = device.read_register("frames_dropped"), device.statistics
+    counters, statistics = device.counters(), device.statistics
     earlier = (statistics.requests, statistics.retries, statistics.dropped)
     lost_device = False
     try:
@@ -116,10 +119,11 @@ def selftest(
     report.requests += statistics.requests - earlier[0]
     report.retries += statistics.retries - earlier[1]
     report.damaged += statistics.dropped - earlier[2]
-    lost = (device.read_register("frames_dropped") - dropped) % (1 << 32)
+    happened = counted(counters, device.counters())
+    lost = sum(happened[name] for name in ("frames_damaged", "frames_overrun", "line_errors"))
     if lost or statistics.dropped > earlier[2]:
         raise LinkError(
-            f"every answer of {device.port} was right, but {lost} frames to it and "
+            f"every answer of {device.port} was right, but {lost} frames or bytes to it and "
             f"{statistics.dropped - earlier[2]} from it were damaged on the line; lower the baud "
             "rate or check the cable"
         )
@@ -178,7 +182,7 @@ def _save(device: Device) -> Image:
 
 def _test_link(device: Device, report: SelfTest) -> None:
     """Ask small things one by one, so that each waits for the one before."""
-    before = device.read_register("frames_accepted")
+    before = device.counters()
     start = time.perf_counter()
     for _ in range(_ROUNDS):
         device.read_register("steps")
@@ -186,12 +190,12 @@ def _test_link(device: Device, report: SelfTest) -> None:
     _check_count(device, "frames_accepted", before, _ROUNDS)
 
 
-def _check_count(device: Device, name: str, before: int, happened: int) -> None:
+def _check_count(device: Device, name: str, before: dict[str, int], happened: int) -> None:
     """Raise LinkError unless a counter has risen by at least what happened."""
-    counted = (device.read_register(name) - before) % (1 << 32)
-    if not happened <= counted < 1 << 31:
+    more = counted(before, device.counters())[name]
+    if not happened <= more < 1 << 15:
         raise LinkError(
-            f"{device.port} counts {counted} more in {name} where there were {happened}; rebuild "
+            f"{device.port} counts {more} more in {name} where there were {happened}; rebuild "
             "the bitstream with this release"
         )
 
@@ -211,9 +215,12 @@ def _test_refusals(device: Device, report: SelfTest) -> None:
         (Request(Op.MEMORY_CRC, end, one), Status.BAD_ADDRESS),
         (Request(Op.READ_MEMORY, memory_address(255, 0), one), Status.BAD_ADDRESS),
         (Request(Op.INFER_BITMAP, payload=bytes(-(-inputs // 8) + 1)), Status.BAD_LENGTH),
-        (Request(Op.INFER_SPIKES, payload=inputs.to_bytes(2, "little")), Status.BAD_SAMPLE),
+        (Request(Op.INFER_SPIKES, _MODEL + 1, beyond), Status.NO_MODEL),
+        (Request(Op.INFER_SPIKES, _MODEL, inputs.to_bytes(2, "little")), Status.BAD_SAMPLE),
     )
-    before = device.read_register("commands_refused")
+    # What it holds is of no interest here; it is to say so.
+    device.write_register("model", _MODEL)
+    before = device.counters()
     for request, status in wrong:
         try:
             device.link.call(request)
@@ -225,6 +232,7 @@ def _test_refusals(device: Device, report: SelfTest) -> None:
             f"{device.port} does a wrong {request.op.name} instead of refusing it; rebuild the "
             "bitstream with this release"
         )
+    device.write_register("model", 0)
     _check_count(device, "commands_refused", before, len(wrong))
     report.refused += len(wrong)
 
@@ -293,7 +301,7 @@ def _test_answers(device: Device, seed: int, report: SelfTest) -> None:
     from .sim.random_networks import random_case
 
     case = random_case(seed, config=device.config, batch=_BATCH)
-    before = device.read_register("inferences")
+    before = device.counters()
     try:
         image = device.load(case.network)
         for region in device.config.regions:

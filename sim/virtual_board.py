@@ -52,7 +52,6 @@ _BITS_A_BYTE = 10
 _BAUD_TOLERANCE = 0.02
 
 _U32 = struct.Struct("<I")
-_U32_MASK = 0xFFFFFFFF
 
 
 class Transport(Protocol):
@@ -251,6 +250,9 @@ class ModelBackend:
         self._registers = {address: (name, entry) for name, address, entry in register_map(config)}
         self._values = {address: entry.reset for _, address, entry in register_map(config)}
         self._address = {name: address for name, address, _ in register_map(config)}
+        # Registers that count as unknown, since nobody has written them.
+        self._unset = {address for _, address, entry in register_map(config) if entry.unset}
+        self._values[self._address["boots"]] = 1
         self._accepted = register_values(config)
         self._memories = [bytearray(region.bytes) for region in config.regions]
         # What was last unpacked from the memories, or learned from it and is yet to go back there.
@@ -311,7 +313,7 @@ class ModelBackend:
         size = FRAME_OVERHEAD + len(frame.payload)
         if sum(held for _, held in self._held) + size > self._config.buffer_bytes:
             self._decoder.accepted -= 1
-            self._decoder.dropped += 1
+            self._count("frames_overrun")
             return
         handler = self._handlers.get(frame.op)
         answer, cycles = handler(frame) if handler else (Status.UNKNOWN_OPERATION, 0)
@@ -330,7 +332,7 @@ class ModelBackend:
 
     def _count(self, name: str) -> None:
         address = self._address[name]
-        self._values[address] = (self._values[address] + 1) & _U32_MASK
+        self._values[address] += 1
 
     # Operations give the answer's payload or what refuses it, and the cycles that they take.
 
@@ -344,9 +346,10 @@ class ModelBackend:
             return Status.BAD_LENGTH, 0
         if frame.arg not in self._registers:
             return Status.BAD_ADDRESS, 0
-        self._values[self._address["frames_accepted"]] = self._decoder.accepted & _U32_MASK
-        self._values[self._address["frames_dropped"]] = self._decoder.dropped & _U32_MASK
-        return _U32.pack(self._values[frame.arg]), 0
+        self._values[self._address["frames_accepted"]] = self._decoder.accepted
+        self._values[self._address["frames_damaged"]] = self._decoder.dropped
+        _, register = self._registers[frame.arg]
+        return _U32.pack(self._values[frame.arg] % (1 << register.bits)), 0
 
     def _write_register(self, frame: Frame) -> tuple[bytes | Status, int]:
         if len(frame.payload) != _U32.size:
@@ -361,6 +364,9 @@ class ModelBackend:
             return Status.BAD_VALUE, 0
         self._keep_learned()
         self._values[frame.arg] = value
+        self._unset.discard(frame.arg)
+        if register.of_model:
+            self._values[self._address["model"]] = 0
         self._network = None
         return b"", 0
 
@@ -379,6 +385,8 @@ class ModelBackend:
         start = word * region.lanes
         memory[start : start + len(stored)] = (stored << spare >> spare).tobytes()
         self._network = None
+        if len(stored) >= region.lanes:
+            self._values[self._address["model"]] = 0
         if rest or not words:
             return Status.BAD_LENGTH, 0
         if word + words > region.words:
@@ -402,13 +410,21 @@ class ModelBackend:
             return answer, cycles
         return _U32.pack(zlib.crc32(answer)), cycles
 
+    def _decode(self, infers: int, payload: bytes) -> np.ndarray | Status:
+        """The sample of an inference, or what is wrong with it."""
+        steps = self._config.arrival_steps(self._values[self._address["steps"]])
+        return decode_sample(infers, payload, self._config.inputs, steps)
+
     def _infer(self, frame: Frame) -> tuple[bytes | Status, int]:
-        self._keep_learned()
-        network = self._network = self._network or self._unpack()
-        steps = self._config.arrival_steps(network.steps)
-        sample = decode_sample(frame.op, frame.payload, self._config.inputs, steps)
+        sample = self._decode(frame.op, frame.payload)
+        if sample is Status.BAD_LENGTH:
+            return sample, 0
+        if frame.arg != self._values[self._address["model"]] or not frame.arg:
+            return Status.NO_MODEL, 0
         if isinstance(sample, Status):
             return sample, 0
+        self._keep_learned()
+        network = self._network = self._network or self._unpack()
         result = fast.infer(network, sample[None])
         self._count("inferences")
         cycles = int(predict(self._config, network, sample[None], result)[0])
@@ -423,20 +439,23 @@ class ModelBackend:
 
     def _learn(self, frame: Frame) -> tuple[bytes | Status, int]:
         infers = Op.INFER_BITMAP if frame.op == Op.LEARN_BITMAP else Op.INFER_SPIKES
-        network = self._network = self._network or self._unpack()
-        steps = self._config.arrival_steps(network.steps)
-        sample = decode_sample(infers, frame.payload, self._config.inputs, steps)
+        sample = self._decode(infers, frame.payload)
         if sample is Status.BAD_LENGTH:
             return sample, 0
+        if not self._values[self._address["model"]]:
+            return Status.NO_MODEL, 0
         # A device of any age takes one number; half of all others were before it.
         ahead = (frame.arg - self._values[self._address["learned"]]) & 0xFFFF
         label = frame.arg >> 16
+        if self._address["learned"] in self._unset:
+            return Status.OUT_OF_ORDER, 0
         if ahead:
             return Status.REPEATED if ahead >= 0x8000 else Status.OUT_OF_ORDER, 0
-        if label >= network.outputs:
+        if label >= self._values[self._address["classes"]]:
             return Status.BAD_LABEL, 0
         if isinstance(sample, Status):
             return sample, 0
+        network = self._network = self._network or self._unpack()
         learner = self._learner = self._learner or self._start_learning(network)
         learned = learner.learn(sample[None], np.array([label]))
         for name, value in learner.progress.registers().items():

@@ -109,15 +109,18 @@ class Line:
     async def read_register(self, address: int) -> int:
         return struct.unpack("<I", await self.ask(Frame(Op.READ_REGISTER, 1, address)))[0]
 
+    async def write_register(self, address: int, value: int) -> None:
+        await self.ask(Frame(Op.WRITE_REGISTER, 2, address, struct.pack("<I", value)))
+
     async def load(self, image: Image) -> None:
-        """Write registers and memories, in frames that fit the device's buffer."""
-        for name, address, _ in register_map(image.config):
-            if name in image.registers:
-                value = struct.pack("<I", image.registers[name])
-                await self.ask(Frame(Op.WRITE_REGISTER, 2, address, value))
+        """Write registers and memories, in frames that fit the device's buffer, then the model."""
+        addresses = {name: address for name, address, _ in register_map(image.config)}
+        for name, value in image.registers.items():
+            await self.write_register(addresses[name], value)
         for number, region in enumerate(image.config.regions):
             contents = image.regions[region.name]
             words = (image.config.buffer_bytes - 32) // region.lanes
             for word in range(0, region.words, words):
                 part = contents[word * region.lanes : (word + words) * region.lanes]
                 await self.ask(Frame(Op.WRITE_MEMORY, 3, memory_address(number, word), part))
+        await self.write_register(addresses["model"], image.crc)

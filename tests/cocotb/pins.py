@@ -62,7 +62,7 @@ async def classify(dut, count: int, error: float) -> None:
     requests = []
     for index, sample in enumerate(inputs):
         op, payload = encode_sample(sample)
-        requests.append(Frame(op, index & 0xFF, 0, payload))
+        requests.append(Frame(op, index & 0xFF, image.crc, payload))
     before = get_sim_time("us")
     answers = await line.ask_all(requests, image.config.buffer_bytes)
     elapsed = get_sim_time("us") - before
@@ -77,7 +77,8 @@ async def classify(dut, count: int, error: float) -> None:
             tuple(expected.rows[index]),
         ), f"sample {index}"
     assert await line.read_register(ADDRESS["inferences"]) == count
-    assert await line.read_register(ADDRESS["frames_dropped"]) == 0
+    for name in ("frames_damaged", "frames_overrun", "line_errors", "commands_refused", "stalls"):
+        assert await line.read_register(ADDRESS[name]) == 0
     # The samples are worth the while: several labels and steps, and some without an output spike.
     assert len(set(expected.label.tolist())) > 3
     assert len(set(expected.step.tolist())) > 3
@@ -129,7 +130,7 @@ async def survives_a_bad_line(dut):
     frames = await line.read_register(ADDRESS["frames_accepted"])
     for index, sample in enumerate(inputs):
         op, payload = encode_sample(sample)
-        request = Frame(op, index, 0, payload)
+        request = Frame(op, index, image.crc, payload)
         await line.write(damage(rng, request.encode()) + b"\0")
         await line.write(Frame(Op.READ_REGISTER, 0xFF, ADDRESS["steps"]).encode())
         answers = [await line.answer()]
@@ -144,8 +145,10 @@ async def survives_a_bad_line(dut):
             assert (outcome.label, outcome.step) == (expected.label[index], expected.step[index])
         frames += len(early) + 2
         assert await line.read_register(ADDRESS["frames_accepted"]) == frames
-    dropped = await line.read_register(ADDRESS["frames_dropped"])
-    assert len(inputs) // 2 < dropped <= 2 * len(inputs)
+    damaged = await line.read_register(ADDRESS["frames_damaged"])
+    assert len(inputs) // 2 < damaged <= 2 * len(inputs)
+    for name in ("frames_overrun", "line_errors"):
+        assert await line.read_register(ADDRESS[name]) == 0
     assert line.decoder.dropped == 0
 
 
@@ -164,3 +167,4 @@ async def survives_noise(dut):
         await line.write(b"\0")
         assert await line.read_register(ADDRESS["steps"]) == 1
     assert await line.read_register(ADDRESS["inferences"]) == 0
+    assert await line.read_register(ADDRESS["line_errors"]) > 0

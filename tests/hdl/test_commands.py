@@ -35,6 +35,10 @@ CONFIG = Config(
 )
 HELLO = Hello(CONFIG, 25_000_000, 0xCAFE)
 
+#: A number that names what the memories hold, whatever that is.
+MODEL = 0x89ABCDEF
+(MODEL_ADDRESS,) = (address for name, address, _ in register_map(CONFIG) if name == "model")
+
 Request = tuple[int, int, int, bytes]
 
 
@@ -48,6 +52,7 @@ class Device(wiring.Component):
                 "o": Out(stream.Signature(packet_byte)),
                 "events": Out(stream.Signature(event_layout(CONFIG))),
                 "results": In(stream.Signature(result_layout(CONFIG))),
+                "stalled": In(1),
                 "idle": In(1),
                 "memory": Out(MemoryPort(CONFIG)),
             }
@@ -65,7 +70,10 @@ class Device(wiring.Component):
         connect(m, commands.registers, registers.bus)
         m.d.comb += [
             commands.idle.eq(self.idle),
+            commands.stalled.eq(self.stalled),
             commands.steps.eq(registers.steps),
+            commands.model.eq(registers.model),
+            registers.void.eq(commands.void),
             registers.commands_refused.eq(commands.refused),
             registers.inferences.eq(commands.inferred),
         ]
@@ -77,7 +85,9 @@ class Model:
 
     def __init__(self) -> None:
         self.registers = {address: entry.reset for _, address, entry in register_map(CONFIG)}
+        self.of_model = {address for _, address, entry in register_map(CONFIG) if entry.of_model}
         self.address = {name: address for name, address, _ in register_map(CONFIG)}
+        self.registers[self.address["boots"]] = 1
         self.ranges = {self.address[name]: v for name, v in register_values(CONFIG).items()}
         self.memories = [bytearray(region.bytes) for region in CONFIG.regions]
         self.samples: list[list[tuple[int, int]]] = []
@@ -112,11 +122,13 @@ class Model:
                 if value not in self.ranges[arg]:
                     return Status.BAD_VALUE
                 self.registers[arg] = value
+                if arg in self.of_model:
+                    self.registers[self.address["model"]] = 0
                 return b""
             case Op.WRITE_MEMORY | Op.READ_MEMORY | Op.MEMORY_CRC:
                 return self.access(op, arg, payload)
             case Op.INFER_BITMAP | Op.INFER_SPIKES:
-                return self.infer(op, payload)
+                return self.infer(op, arg, payload)
         return Status.UNKNOWN_OPERATION
 
     def access(self, op: int, arg: int, payload: bytes) -> bytes | Status:
@@ -130,6 +142,8 @@ class Model:
             words, rest = divmod(len(payload), region.lanes)
             # A refused write may have stored some of its words.
             fitting = max(min(words, region.words - word), 0)
+            if fitting:
+                self.registers[self.address["model"]] = 0
             start = word * region.lanes
             memory[start : start + fitting * region.lanes] = payload[: fitting * region.lanes]
             if rest or not words:
@@ -141,9 +155,12 @@ class Model:
         contents = bytes(memory[word * region.lanes : (word + words) * region.lanes])
         return contents if op == Op.READ_MEMORY else struct.pack("<I", zlib.crc32(contents))
 
-    def infer(self, op: int, payload: bytes) -> bytes | Status:
+    def infer(self, op: int, arg: int, payload: bytes) -> bytes | Status:
         steps = self.registers[self.address["steps"]]
         sample = decode_sample(op, payload, CONFIG.inputs, steps)
+        model = self.registers[self.address["model"]]
+        if sample is not Status.BAD_LENGTH and (arg != model or not model):
+            return Status.NO_MODEL
         if isinstance(sample, Status):
             return sample
         # Whether an input is listed twice is the host's concern; the list is passed on as it is.
@@ -238,6 +255,15 @@ class Core:
             ctx.set(port.byte_out, window[0] if window and not pending and not blind else 0xEE)
 
 
+def items_of(frame: bytes) -> list[dict]:
+    """What a deframer makes of a frame."""
+    return [*({"data": byte, "end": 0} for byte in frame), {"data": 0, "end": 1}]
+
+
+def name_model() -> list[dict]:
+    return items_of(struct.pack("<BBII", Op.WRITE_REGISTER, 0, MODEL_ADDRESS, MODEL))
+
+
 def converse(requests: list[Request], seed: int, cycles: int = 60_000) -> None:
     """Send requests to the device and compare every answer, sample and memory with the model."""
     dut = Device()
@@ -248,8 +274,7 @@ def converse(requests: list[Request], seed: int, cycles: int = 60_000) -> None:
 
     async def write(ctx):
         for op, seq, arg, payload in requests:
-            frame = struct.pack("<BBI", op, seq, arg) + payload
-            items = [{"data": byte, "end": 0} for byte in frame] + [{"data": 0, "end": 1}]
+            items = items_of(struct.pack("<BBI", op, seq, arg) + payload)
             await send(ctx, dut.i, items, rng, idle=0.05)
 
     async def read(ctx):
@@ -282,7 +307,7 @@ def random_request(rng: random.Random) -> tuple[int, int, bytes]:
     region = CONFIG.regions[number % len(CONFIG.regions)]
     word = rng.choice((0, rng.randrange(region.words + 2), 1 << 23))
     address = memory_address(number, word)
-    match rng.randrange(12):
+    match rng.randrange(15):
         case 0:
             return Op.READ_REGISTER, rng.randrange(0x14), b""
         case 1:
@@ -298,9 +323,11 @@ def random_request(rng: random.Random) -> tuple[int, int, bytes]:
             return rng.randrange(256), rng.getrandbits(32), rng.randbytes(rng.randrange(9))
         case 7:
             return rng.choice(list(Op)), rng.getrandbits(6), rng.randbytes(rng.randrange(9))
+        case 8 | 9:
+            return Op.WRITE_REGISTER, MODEL_ADDRESS, u32(rng.choice((0, MODEL, MODEL, 1)))
         case _:
             op, payload = random_sample(rng, 4)
-            return op, 0, payload
+            return op, rng.choice((MODEL, MODEL, MODEL, 0, 1)), payload
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -330,9 +357,35 @@ def test_samples_that_are_refused() -> None:
     ]
     bitmaps = [b"", b"\1", bytes(2), bytes(3), b"\xff\x1f", b"\xff\x20", b"\0\x80", b"\xff\xff\xff"]
     requests = [(Op.WRITE_REGISTER, 0, 0, u32(4))]
-    requests += [(Op.INFER_SPIKES, seq, 0, payload) for seq, payload in enumerate(lists)]
-    requests += [(Op.INFER_BITMAP, seq, 0, payload) for seq, payload in enumerate(bitmaps)]
+    for model in (0, MODEL, MODEL ^ 1, MODEL ^ 1 << 31):
+        requests += [(Op.WRITE_REGISTER, 1, MODEL_ADDRESS, u32(model))]
+        requests += [(Op.INFER_SPIKES, seq, MODEL, payload) for seq, payload in enumerate(lists)]
+        requests += [(Op.INFER_BITMAP, seq, MODEL, payload) for seq, payload in enumerate(bitmaps)]
+    requests += [(Op.WRITE_REGISTER, 1, MODEL_ADDRESS, u32(0)), (Op.INFER_BITMAP, 2, 0, bytes(2))]
     converse(requests, seed=9)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, _, entry in register_map(CONFIG) if entry.of_model]
+)
+def test_what_changes_the_model_unnames_it(name: str) -> None:
+    """Written with the very value that it has."""
+    model = Model()
+    value = u32(model.registers[model.address[name]])
+    named = (Op.WRITE_REGISTER, 0, MODEL_ADDRESS, u32(MODEL))
+    infer = (Op.INFER_BITMAP, 1, MODEL, b"\xff\x1f")
+    converse([named, infer, (Op.WRITE_REGISTER, 2, model.address[name], value), infer], seed=1)
+
+
+def test_only_words_that_are_stored_unname_the_model() -> None:
+    named = (Op.WRITE_REGISTER, 0, MODEL_ADDRESS, u32(MODEL))
+    infer = (Op.INFER_BITMAP, 1, MODEL, b"\xff\x1f")
+    lanes, words = CONFIG.regions[0].lanes, CONFIG.regions[0].words
+    requests = [named]
+    for address, size in ((0, lanes - 1), (words, lanes), (0, 0), (0, lanes), (1, lanes + 1)):
+        write = (Op.WRITE_MEMORY, 2, memory_address(0, address), bytes(range(size)))
+        requests += [named, write, infer]
+    converse(requests, seed=2)
 
 
 def test_the_next_sample_waits_complete_while_the_core_works() -> None:
@@ -341,9 +394,11 @@ def test_the_next_sample_waits_complete_while_the_core_works() -> None:
 
     async def bench(ctx):
         ctx.set(dut.idle, 1)
-        frame = struct.pack("<BBI", op, 0, 0) + payload
-        items = [{"data": byte, "end": 0} for byte in frame] + [{"data": 0, "end": 1}]
         rng = random.Random(0)
+        await send(ctx, dut.i, name_model(), rng, idle=0)
+        await receive(ctx, dut.o, 6, rng, busy=0)
+        frame = struct.pack("<BBI", op, 0, MODEL) + payload
+        items = items_of(frame)
         await send(ctx, dut.i, items, rng, idle=0)
         assert len(await receive(ctx, dut.events, 14, rng, busy=0)) == 14
         # All but the end of the next frame is taken, although the core has not answered.

@@ -1,5 +1,6 @@
 import random
 
+import numpy as np
 import pytest
 from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
@@ -20,7 +21,8 @@ class Receiver(wiring.Component):
                 "i": In(stream.Signature(8)),
                 "o": Out(stream.Signature(frame_item)),
                 "commit": Out(1),
-                "discard": Out(1),
+                "damaged": Out(1),
+                "overrun": Out(1),
             }
         )
 
@@ -35,19 +37,20 @@ class Receiver(wiring.Component):
             buffer.commit.eq(deframer.commit),
             buffer.discard.eq(deframer.discard),
             self.commit.eq(deframer.commit),
-            self.discard.eq(deframer.discard),
+            self.damaged.eq(deframer.damaged),
+            self.overrun.eq(deframer.overrun),
         ]
         return m
 
 
 def receive_frames(
     line: bytes, *, depth: int = 1024, busy: float = 0.3
-) -> tuple[list[bytes], int, int]:
-    """Bodies of the frames that came out, and how many were committed and discarded."""
+) -> tuple[list[bytes], int, int, int]:
+    """Bodies of the frames that came out, and how many were taken, damaged and without room."""
     dut = Receiver(depth)
     rng = random.Random(len(line))
     frames = []
-    counts = [0, 0]
+    counts = np.zeros(3, int)
     sending = True
 
     async def write(ctx):
@@ -58,9 +61,8 @@ def receive_frames(
 
     async def count(ctx):
         while sending:
-            _, _, commit, discard = await ctx.tick().sample(dut.commit, dut.discard)
-            counts[0] += commit
-            counts[1] += discard
+            _, _, *happened = await ctx.tick().sample(dut.commit, dut.damaged, dut.overrun)
+            counts[:] += happened
 
     async def read(ctx):
         body = bytearray()
@@ -72,7 +74,7 @@ def receive_frames(
                 body.append(item.data)
 
     run(dut, write, count, read)
-    return frames, counts[0], counts[1]
+    return frames, *counts.tolist()
 
 
 def body(frame: Frame) -> bytes:
@@ -110,9 +112,9 @@ def test_deframer_agrees_with_the_contract(seed: int) -> None:
             line += b"\0"
     decoder = FrameDecoder()
     expected = [body(frame) for frame in decoder.feed(line)]
-    frames, accepted, dropped = receive_frames(line)
+    frames, *counts = receive_frames(line)
     assert frames == expected
-    assert (accepted, dropped) == (decoder.accepted, decoder.dropped)
+    assert counts == [decoder.accepted, decoder.dropped, 0]
 
 
 def test_no_damage_of_one_bit_gets_through() -> None:
@@ -128,15 +130,22 @@ def test_no_damage_of_one_bit_gets_through() -> None:
 def test_a_frame_without_room_is_dropped_and_the_next_is_not() -> None:
     short, long = Frame(1, 2, 3, b"x"), Frame(1, 2, 3, bytes(70))
     line = b"".join(frame.encode() for frame in (short, long, short, long, short))
-    assert receive_frames(line, depth=64, busy=0) == ([body(short)] * 3, 3, 2)
+    assert receive_frames(line, depth=64, busy=0) == ([body(short)] * 3, 3, 0, 2)
+
+
+def test_a_frame_without_room_that_is_damaged_is_damaged() -> None:
+    coded = bytearray(Frame(1, 2, 3, bytes(70)).encode())
+    coded[20] ^= 2
+    assert receive_frames(bytes(coded), depth=64, busy=0) == ([], 0, 1, 0)
 
 
 def test_a_full_buffer_drops_whole_frames_only() -> None:
     frames = [Frame(1, seq, 3, bytes(20)) for seq in range(12)]
     line = b"".join(frame.encode() for frame in frames)
-    received, accepted, dropped = receive_frames(line, depth=64, busy=0.9)
-    assert accepted + dropped == len(frames)
-    assert dropped
+    received, accepted, damaged, overrun = receive_frames(line, depth=64, busy=0.9)
+    assert accepted + overrun == len(frames)
+    assert overrun
+    assert not damaged
     assert set(received) <= {body(frame) for frame in frames}
 
 

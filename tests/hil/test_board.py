@@ -56,8 +56,8 @@ def test_it_goes_on_where_a_program_stopped(port):
     """A program that is gone in the middle of its requests leaves the board usable."""
     with firstspike.open(**port) as device:
         case = random_case(5, config=device.config, batch=64)
-        device.load(case.network)
-        requests = [Request(op, payload=data) for op, data in map(encode_sample, case.samples)]
+        model = device.load(case.network).crc
+        requests = [Request(op, model, data) for op, data in map(encode_sample, case.samples)]
         answers = device._link.stream(requests)
         next(answers)
         answers.close()

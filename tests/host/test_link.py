@@ -27,6 +27,12 @@ def writes(values):
         yield Request(Op.READ_REGISTER, THRESHOLD)
 
 
+def name_model(number):
+    """Says that the memories hold a model, whatever they hold."""
+    (address,) = (at for name, at, _ in register_map(CONFIG) if name == "model")
+    return Request(Op.WRITE_REGISTER, address, struct.pack("<I", number))
+
+
 def read_back(answers):
     return [struct.unpack("<I", answer)[0] for answer in itertools.islice(answers, 1, None, 2)]
 
@@ -119,10 +125,12 @@ def test_no_more_bytes_in_flight_than_the_device_holds():
     payload = bytes(400)
     region = len(CONFIG.regions) - 1
     words = 24
-    requests = [Request(Op.WRITE_MEMORY, region << 24, bytes(2 * words)) for _ in range(300)] + [
-        Request(Op.INFER_SPIKES, payload=b"") for _ in range(300)
+    requests = [
+        *(Request(Op.WRITE_MEMORY, region << 24, bytes(2 * words)) for _ in range(300)),
+        name_model(7),
+        *(Request(Op.INFER_SPIKES, 7) for _ in range(300)),
     ]
-    assert len(list(link.stream(requests))) == 600
+    assert len(list(link.stream(requests))) == 601
     assert transport.most <= CONFIG.buffer_bytes
     assert transport.most > CONFIG.buffer_bytes - len(payload)
 
@@ -134,9 +142,10 @@ def test_the_line_is_busy(baud, latency):
     """While a batch runs, nothing waits for answers; they keep their own line busy."""
     transport = board(baud=baud, latency=latency)
     link = Link(transport, "board", timeout=2)
-    link.hello()
+    link.call(name_model(7))
     before = transport.use
-    assert len(list(link.stream([Request(Op.INFER_BITMAP, payload=b"\xff" * 3)] * 1500))) == 1500
+    requests = [Request(Op.INFER_BITMAP, 7, b"\xff" * 3)] * 1500
+    assert len(list(link.stream(requests))) == 1500
     use = transport.use - before
     assert use.to_host > 0.98 * use.elapsed, str(use)
 

@@ -63,7 +63,7 @@ def test_a_good_board_passes(broken):
     steps = []
     with broken(None) as device:
         report = selftest(device, range(3), progress=steps.append)
-    assert (report.networks, report.samples, report.refused) == (3, 96, 8)
+    assert (report.networks, report.samples, report.refused) == (3, 96, 9)
     assert report.memory_bytes == sum(region.bytes for region in CONFIG.regions)
     assert report.cycles > 0
     assert steps[0] == "link"
@@ -79,7 +79,7 @@ def test_a_good_board_passes(broken):
         ("wrong label", Mismatch, r"network of seed 0: sample 0: the golden model has label"),
         ("wrong rows", Mismatch, r"network of seed 0: sample 0: the golden model has rows"),
         ("takes anything", LinkError, r"a wrong WRITE_REGISTER instead of refusing it"),
-        ("counts nothing", LinkError, r"counts 0 more in commands_refused where there were 8"),
+        ("counts nothing", LinkError, r"counts 0 more in commands_refused where there were 9"),
     ],
 )
 def test_a_broken_board_fails(broken, fault, error, message):

@@ -209,6 +209,8 @@ def test_the_link_teaches_each_sample_once():
         Frame(Op.WRITE_MEMORY, 1, memory_address(number, 0), image.regions[region.name])
         for number, region in enumerate(config.regions)
     ]
+    model = image.crc.to_bytes(4, "little")
+    frames.append(Frame(Op.WRITE_REGISTER, 2, address["model"], model))
     number = progress.learned
     classes = image.registers["classes"]
     for seq in range(60):
@@ -218,7 +220,7 @@ def test_the_link_teaches_each_sample_once():
         label = int(rng.integers(classes))
         match rng.integers(10):
             case 0:
-                frames.append(Frame(op, seq, 0, payload))
+                frames.append(Frame(op, seq, image.crc, payload))
             case 1:  # before or behind
                 other = number + int(rng.choice([-1, 1, -32768, 32767]))
                 frames.append(Frame(learns, seq, learning_argument(label, other), payload))

@@ -79,6 +79,7 @@ def load(board, image=IMAGE):
             part = contents[word * region.lanes : (word + 1) * region.lanes]
             arg = memory_address(number, word)
             assert ask(board, Op.WRITE_MEMORY, arg, part) == (Status.OK, b"")
+    write_registers(board, {"model": image.crc})
 
 
 @pytest.fixture(params=BACKENDS)
@@ -107,7 +108,7 @@ def test_it_infers_what_was_loaded(board):
     samples = make_samples(20)
     expected = golden.infer(IMAGE.network(), samples)
     for index, (op, payload) in enumerate(map(encode_sample, samples)):
-        status, answer = ask(board, op, payload=payload, seq=index)
+        status, answer = ask(board, op, IMAGE.crc, payload, seq=index)
         assert status == Status.OK
         outcome = Outcome.decode(answer, 2)
         assert outcome.label == expected.label[index]
@@ -121,7 +122,7 @@ def test_it_infers_with_its_memory_and_not_with_what_it_was_given_once(board):
     other = compile(make_network(seed=8), CONFIG)
     load(board, other)
     samples = make_samples(10)
-    answers = [ask(board, op, payload=payload)[1] for op, payload in map(encode_sample, samples)]
+    answers = [ask(board, op, other.crc, payload)[1] for op, payload in map(encode_sample, samples)]
     expected = golden.infer(other.network(), samples)
     assert [Outcome.decode(answer, 2).label for answer in answers] == expected.label.tolist()
 
@@ -148,12 +149,12 @@ def requests():
     yield Op.HELLO, 0, b"x"
     for op in (0, 0x09, 0x7F):
         yield op, 0, b"abc"
-    for address in (*table.values(), 0x0F, 0x12, 0x100, 0xFFFFFFFF):
+    for address in (*table.values(), 0x07, 0x12, 0x100, 0xFFFFFFFF):
         yield Op.READ_REGISTER, address, b""
         yield Op.READ_REGISTER, address, b"123"
         yield Op.WRITE_REGISTER, address, b"123"
         yield Op.WRITE_REGISTER, address, b"12345"
-    for address in (0x0F, 0x12, 0x100, table["inferences"]):
+    for address in (0x07, 0x12, 0x100, table["inferences"]):
         yield Op.WRITE_REGISTER, address, word(1)
     for name, values in register_values(CONFIG).items():
         for value in (values[0] - 1, values[0], values[-1], values[-1] + 1, 0xFFFFFFFF):
@@ -182,16 +183,20 @@ def bad_samples():
         *(b"", b"\x01", b"\x01\0\0", b"\xff\xff\x0f", b"\xff\xff\x1f", b"\xff\xff\x0f\0"),
         *(b"\0\0\xf0", b"\0\0\xf0\xff"),
     ):
-        yield Op.INFER_BITMAP, 0, payload
+        yield Op.INFER_BITMAP, IMAGE.crc, payload
     for words in (
         *((0, 1, 2, 3), (0, 0x8000, 1, 2), (0x8005, 1, 0x8003, 2), (0x8005, 1, 0x8005, 2)),
         *((19, 20, 0, 0), (0x8017, 1, 2, 3), (0x8018, 1, 2, 3), (0xFFFF, 1, 2, 3)),
     ):
-        yield Op.INFER_SPIKES, 0, spikes.pack(*words)
-        yield Op.INFER_SPIKES, 0, spikes.pack(*words)[:-1]
-    yield Op.INFER_SPIKES, 0, b""
-    yield Op.INFER_SPIKES, 0, struct.pack("<20H", *range(20))
-    yield Op.INFER_SPIKES, 0, struct.pack("<21H", *range(20), 0)
+        yield Op.INFER_SPIKES, IMAGE.crc, spikes.pack(*words)
+        yield Op.INFER_SPIKES, IMAGE.crc, spikes.pack(*words)[:-1]
+    for model in (0, IMAGE.crc ^ 1, IMAGE.crc ^ 1 << 31):
+        for op in (Op.INFER_SPIKES, Op.INFER_BITMAP):
+            for payload in (b"", b"\1", b"\1\0\0", struct.pack("<H", 20)):
+                yield op, model, payload
+    yield Op.INFER_SPIKES, IMAGE.crc, b""
+    yield Op.INFER_SPIKES, IMAGE.crc, struct.pack("<20H", *range(20))
+    yield Op.INFER_SPIKES, IMAGE.crc, struct.pack("<21H", *range(20), 0)
 
 
 def compare(boards, requests):
@@ -209,7 +214,9 @@ def test_model_and_gateware_judge_samples_alike(pair):
     for board in pair:
         load(board)
     compare(pair, bad_samples())
-    compare(pair, ((op, 0, payload) for op, payload in map(encode_sample, make_samples(50))))
+    compare(
+        pair, ((op, IMAGE.crc, payload) for op, payload in map(encode_sample, make_samples(50)))
+    )
     counters = (address for _, address, entry in register_map(CONFIG) if not entry.writable)
     compare(pair, ((Op.READ_REGISTER, address, b"") for address in counters))
 
@@ -252,7 +259,7 @@ def test_frames_without_room_are_dropped_and_the_rest_is_answered(board):
     assert len(answered) < 50
     counters = {name: address for name, address, _ in register_map(CONFIG)}
     dropped = struct.pack("<I", 60 - len(answered))
-    assert ask(board, Op.READ_REGISTER, counters["frames_dropped"]) == (Status.OK, dropped)
+    assert ask(board, Op.READ_REGISTER, counters["frames_overrun"]) == (Status.OK, dropped)
 
 
 def test_time_passes_on_the_line_only():
@@ -284,7 +291,7 @@ def test_both_directions_are_busy_at_once(board):
     load(board)
     before = board.use
     requests = [
-        Frame(*encode_sample(sample)[:1], 0, 0, encode_sample(sample)[1]).encode()
+        Frame(*encode_sample(sample)[:1], 0, IMAGE.crc, encode_sample(sample)[1]).encode()
         for sample in make_samples(100)
     ]
     answers = 0
@@ -342,7 +349,7 @@ def test_behind_a_bad_cable_no_answer_is_wrong(board):
     decoder = FrameDecoder()
     right = 0
     for index, (op, payload) in enumerate(map(encode_sample, samples)):
-        line.write(Frame(op, index, 0, payload).encode())
+        line.write(Frame(op, index, IMAGE.crc, payload).encode())
         while data := line.read(0.01):
             for frame in decoder.feed(data):
                 assert frame.seq == index
@@ -479,7 +486,7 @@ def test_what_is_loaded_while_it_learns_stays(learning_board):
 
 
 def test_outputs_that_do_not_take_part_keep_their_weights(learning_board):
-    write_registers(learning_board, {"classes": 3})
+    write_registers(learning_board, {"classes": 3, "model": LEARNING.crc})
     samples = make_samples(30)
     assert teach(learning_board, samples[0], 3, 0) == (Status.BAD_LABEL, b"")
     for index, sample in enumerate(samples):
