@@ -227,7 +227,7 @@ def _explain(log: str, sentences: dict[str, str], folder: Path) -> str:
     lines = []
     for line in log.splitlines():
         _, _, rest = line.partition("] ")
-        if not re.search(r"ERROR|summary: .*(trace|failed|unreached|returned)|DONE", rest):
+        if not re.search(r"ERROR|summary: .*(trace|failed|unreached)", rest):
             continue
         for cell, sentence in sentences.items():
             rest = re.sub(rf"\S*\b{cell}\b", f"“{sentence}”", rest)

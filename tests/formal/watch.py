@@ -66,17 +66,17 @@ def free(m: Module, component: Any, *but: str) -> None:
 
 def claim(m: Module, condition: ValueLike, sentence: str) -> None:
     """What is to be proved."""
-    m.d.comb += Assert(condition, sentence)
+    m.d.comb += Assert(condition, sentence, src_loc_at=1)
 
 
 def assume(m: Module, condition: ValueLike) -> None:
     """What the surroundings see to."""
-    m.d.comb += Assume(condition)
+    m.d.comb += Assume(condition, src_loc_at=1)
 
 
 def reached(m: Module, condition: ValueLike, sentence: str) -> None:
     """What has to be possible, or else a proof proves nothing."""
-    m.d.comb += Cover(condition, sentence)
+    m.d.comb += Cover(condition, sentence, src_loc_at=1)
 
 
 def past(m: Module, value: ValueLike, init: int = 0) -> Value:
