@@ -383,6 +383,9 @@ class FaultyTransport:
                 self._queues["to_host"].extend(self._ways["to_host"].pass_on(data))
             elif end == deadline:
                 return b""
+            else:
+                # It is over, though rounding to the board's clock may leave it a moment short.
+                self._still_until = 0.0
 
     def close(self) -> None:
         """Close what is behind; a virtual board whose cable is pulled stays where it is."""
