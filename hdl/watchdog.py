@@ -8,7 +8,7 @@ from amaranth.utils import ceil_log2
 from ..firmware.config import Config
 from .token import event_layout, result_layout
 
-__all__ = ["Watchdog", "longest_sample"]
+__all__ = ["Watchdog", "longest_sample", "stall_limit"]
 
 #: More than a spike takes between two layers, besides its row.
 _SPIKE_CYCLES = 2
@@ -44,13 +44,18 @@ def longest_sample(config: Config) -> int:
     return spikes + config.max_steps * step + _LAYER_CYCLES + learning
 
 
+def stall_limit(config: Config) -> int:
+    """Cycles after which the core counts as stalled: at least twice :func:`longest_sample`."""
+    return 1 << ceil_log2(2 * longest_sample(config))
+
+
 class Watchdog(wiring.Component):
     """Lets samples into the core and results out of it, and resets a core that gives none.
 
-    A sample's result goes out once all its events have come in. If it does not come within a time
-    that is at least twice :func:`longest_sample`, the core is held in reset, the rest of the
-    sample's events are dropped, and in place of a result ``stalled`` is told. A core that is not
-    ``idle`` for so long without owing a result is reset as well.
+    A sample's result goes out once all its events have come in. If it does not come within
+    :func:`stall_limit` cycles, the core is held in reset, the rest of the sample's events are
+    dropped, and in place of a result ``stalled`` is told. A core that is not ``idle`` for so long
+    without owing a result is reset as well.
 
     Parameters
     ----------
@@ -76,8 +81,7 @@ class Watchdog(wiring.Component):
     """
 
     def __init__(self, config: Config) -> None:
-        #: Cycles after which the core counts as stalled.
-        self.limit = 1 << ceil_log2(2 * longest_sample(config))
+        self._limit = stall_limit(config)
         events = stream.Signature(event_layout(config))
         results = stream.Signature(result_layout(config))
         super().__init__(
@@ -96,7 +100,7 @@ class Watchdog(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
 
-        count = Signal(range(self.limit + 1))
+        count = Signal(range(self._limit + 1))
         late = count[-1]
         # Some of a sample's events have come in; all of them, and its result has not gone out.
         begun = Signal()

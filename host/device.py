@@ -693,13 +693,13 @@ class Device:
             If the device does not learn.
         """
         self._demand_learning()
-        return Rule.from_registers(self._persistently(self.registers), self.config)
+        return Rule.from_registers(self._consistently(self.registers), self.config)
 
     @property
     def progress(self) -> Progress:
         """Where learning stands, read from the device; raises what :attr:`rule` does."""
         self._demand_learning()
-        return Progress.from_registers(self._persistently(self.registers), self.config)
+        return Progress.from_registers(self._consistently(self.registers), self.config)
 
     def learn(
         self,
@@ -776,7 +776,8 @@ class Device:
 
     def has_row(self) -> np.ndarray:
         """(inputs,) bool, read from the device: which inputs have a weight row."""
-        return unpack_row_map(self.read_memory("row_map"), self.config) >= 0
+        rows = self._consistently(lambda: self.read_memory("row_map"))
+        return unpack_row_map(rows, self.config) >= 0
 
     def network(self) -> Network:
         """Read the whole network back, with the weights as they are now.
@@ -789,19 +790,35 @@ class Device:
         LinkError
             If no model is loaded, or the device was reset or loaded by others in between.
         """
-        return self._persistently(self._network)
-
-    def _network(self) -> Network:
-        self._verify_model()
-        values = self.registers()
+        values, regions = self._consistently(
+            lambda: (
+                self.registers(),
+                {region.name: self.read_memory(region.name) for region in self.config.regions},
+            )
+        )
         registers = {
             name: values[name]
             for name, _, entry in register_map(self.config)
             if entry.writable and name != "model"
         }
-        regions = {region.name: self.read_memory(region.name) for region in self.config.regions}
         meta = {} if self._image is None else self._image.meta
         return Image(self.config, registers, regions, meta).network()
+
+    def _consistently(self, read: Callable[[], _T]) -> _T:
+        """Read the state of the model that the device holds, and no other; or raise."""
+
+        def attempt() -> tuple[_T, bool]:
+            self._verify_model()
+            resets = self._statistics.resets
+            state = read()
+            self._verify_model()
+            return state, self._statistics.resets == resets
+
+        for _ in range(_RECOVERIES):
+            state, consistent = self._persistently(attempt)
+            if consistent:
+                return state
+        raise LinkError(f"{self._port} is reset again and again; check its supply")
 
     def _demand_learning(self) -> None:
         if not self.config.learning:

@@ -33,8 +33,6 @@ _CHUNK = 64
 _WORD_CYCLES = 32
 #: Before a sample, the core looks at its settings.
 _SETTLE_CYCLES = 2
-#: More than the latency from a time step's first token to the decision.
-_STEP_CYCLES = 64
 
 
 @cache
@@ -65,12 +63,10 @@ class _Line(ctypes.Structure):
 
 def _patience(config: Config) -> int:
     """Cycles that no operation of an accelerator exceeds without a byte in or out."""
-    sweep = sum(layer.groups for layer in config.layers)
-    spikes = sum(layer.inputs * layer.groups + layer.neurons for layer in config.layers)
+    from ..hdl.watchdog import stall_limit
+
     memory = max(region.words * (region.lanes + _WORD_CYCLES) for region in config.regions)
-    if config.learning:
-        spikes *= 2
-    return 2 * max(spikes + config.max_steps * (sweep + _STEP_CYCLES), memory)
+    return 2 * max(stall_limit(config), memory)
 
 
 class AcceleratorSimulation:
@@ -156,6 +152,17 @@ class AcceleratorSimulation:
         self._incoming = self._incoming[taken.value :]
         self._arrivals = self._arrivals[taken.value :]
         return self._outgoing[:written].tobytes(), self._line.transmitter_free
+
+    def reset(self, *, power: bool = False) -> None:
+        """See :meth:`firstspike.sim.virtual_board.Backend.reset`."""
+        if power:
+            self._simulation.restart()
+        self._simulation.set("i__valid", 0)
+        for level in (1, 0):
+            self._simulation.set("rst", level)
+            self._simulation.tick()
+            self._line.now += 1
+        self._line.still = 0
 
     def close(self) -> None:
         """End the simulation."""

@@ -394,10 +394,20 @@ class Verilated:
         library.bench_tick.argtypes = [ctypes.c_void_p, ctypes.c_uint64]
         for access in (library.bench_get, library.bench_set):
             access.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
-        handle = library.bench_new(os.fsencode(waveform) if waveform is not None else None)
+        self._waveform = waveform
+        self._start()
+
+    def _start(self) -> None:
+        waveform = self._waveform
+        handle = self.functions.bench_new(os.fsencode(waveform) if waveform is not None else None)
         if not handle:
             raise BuildError(f"the waveform file {waveform} cannot be written")
         self.handle = ctypes.c_void_p(handle)
+
+    def restart(self) -> None:
+        """Begin anew, as if made just now; what was written of a waveform is lost."""
+        self.close()
+        self._start()
 
     @property
     def cycles(self) -> int:

@@ -19,7 +19,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ..firmware.config import Config
+from ..firmware.config import Config, Region
 from ..firmware.errors import DataError, DeviceLost
 from ..firmware.framing import FRAME_OVERHEAD, Frame, FrameDecoder
 from ..firmware.image import Image
@@ -100,6 +100,9 @@ class Backend(Protocol):
         end : int
             Cycle in which the last of these bytes has left the line.
         """
+
+    def reset(self, *, power: bool = False) -> None:
+        """Reset the device now; with ``power``, as if it had been switched off and on again."""
 
     def close(self) -> None:
         """Free what the device holds."""
@@ -216,6 +219,17 @@ class VirtualBoard:
         self._now = max(self._now, end + self._latency) if data else deadline
         return data
 
+    def reset(self, *, power: bool = False) -> None:
+        """Reset the device, in the middle of whatever it does; its port stays.
+
+        Parameters
+        ----------
+        power : bool
+            Whether it is its power that goes and comes: then its memories are lost as well.
+        """
+        self._check_open()
+        self._backend.reset(power=power)
+
     def close(self) -> None:
         """Unplug the board; closing twice does nothing."""
         if self._open:
@@ -248,17 +262,12 @@ class ModelBackend:
         self._config = config
         self._greeting = Hello(config, clock_hz, build).encode()
         self._registers = {address: (name, entry) for name, address, entry in register_map(config)}
-        self._values = {address: entry.reset for _, address, entry in register_map(config)}
         self._address = {name: address for name, address, _ in register_map(config)}
-        # Registers that count as unknown, since nobody has written them.
-        self._unset = {address for _, address, entry in register_map(config) if entry.unset}
-        self._values[self._address["boots"]] = 1
         self._accepted = register_values(config)
         self._memories = [bytearray(region.bytes) for region in config.regions]
         # What was last unpacked from the memories, or learned from it and is yet to go back there.
         self._network: Network | None = None
         self._learner: Learner | None = None
-        self._decoder = FrameDecoder(config.buffer_bytes)
         #: Bytes on their way in: data and the cycle in which the first of them starts.
         self._incoming: deque[tuple[bytes, int]] = deque()
         #: Frames that wait or are being worked on: when they are done, and their size.
@@ -267,6 +276,7 @@ class ModelBackend:
         self._outgoing: deque[tuple[bytes, int]] = deque()
         self._busy_until = 0
         self._line_free = 0
+        self._start(boots=1)
         self._handlers: dict[int, Callable[[Frame], tuple[bytes | Status, int]]] = {
             Op.HELLO: self._hello,
             Op.READ_REGISTER: self._read_register,
@@ -303,8 +313,29 @@ class ModelBackend:
             return self._outgoing.popleft()
         return b"", deadline
 
+    def reset(self, *, power: bool = False) -> None:
+        """See :meth:`Backend.reset`. Answers that have not left are lost."""
+        self._keep_learned()
+        boots = self._values[self._address["boots"]]
+        if power:
+            garbage = np.random.default_rng(boots)
+            for memory, region in zip(self._memories, self._config.regions, strict=True):
+                memory[:] = _held(garbage.bytes(region.bytes), region)
+        self._network = None
+        self._held.clear()
+        self._outgoing.clear()
+        self._start(boots=1 if power else boots + 1)
+
     def close(self) -> None:
         """See :meth:`Backend.close`."""
+
+    def _start(self, boots: int) -> None:
+        """Come out of a reset."""
+        self._values = {address: entry.reset for address, (_, entry) in self._registers.items()}
+        self._values[self._address["boots"]] = boots
+        # Registers that count as unknown, since nobody has written them.
+        self._unset = {address for address, (_, entry) in self._registers.items() if entry.unset}
+        self._decoder = FrameDecoder(self._config.buffer_bytes)
 
     def _accept(self, frame: Frame, now: int) -> None:
         """Take a frame that is whole in cycle ``now``, and answer it."""
@@ -378,14 +409,11 @@ class ModelBackend:
         region, memory = self._config.regions[number], self._memories[number]
         words, rest = divmod(len(frame.payload), region.lanes)
         # Words are stored as they come, so those before the one that is refused stay.
-        stored = np.frombuffer(frame.payload, np.int8 if region.signed else np.uint8)
-        stored = stored[: max(min(words, region.words - word), 0) * region.lanes]
-        # A lane holds the low bits of a byte and reads them back extended.
-        spare = 8 - region.bits
+        stored = frame.payload[: max(min(words, region.words - word), 0) * region.lanes]
         start = word * region.lanes
-        memory[start : start + len(stored)] = (stored << spare >> spare).tobytes()
+        memory[start : start + len(stored)] = _held(stored, region)
         self._network = None
-        if len(stored) >= region.lanes:
+        if stored:
             self._values[self._address["model"]] = 0
         if rest or not words:
             return Status.BAD_LENGTH, 0
@@ -513,3 +541,10 @@ class ModelBackend:
             for region, memory in zip(self._config.regions, self._memories, strict=True)
         }
         return Image(self._config, registers, regions).network()
+
+
+def _held(data: bytes, region: Region) -> bytes:
+    """What a region holds of bytes written to it: a lane has their low bits, and extends them."""
+    spare = 8 - region.bits
+    lanes = np.frombuffer(data, np.int8 if region.signed else np.uint8)
+    return (lanes << spare >> spare).tobytes()

