@@ -7,7 +7,6 @@ is here chooses the order of the samples, distorts them and keeps the books, and
 
 import itertools
 import json
-import math
 import os
 import time
 import zipfile
@@ -28,12 +27,12 @@ from .firmware.files import write_atomically
 from .firmware.formats import weight_limit
 from .firmware.learning import ALWAYS, Progress, Rule
 from .firmware.network import DEFAULT_MEMBRANE_BITS, Layer, Network
+from .schedule import Schedule
 
 if TYPE_CHECKING:
     from .sim.learner import Learner
 
 __all__ = [
-    "ANNEALS",
     "Checkpoint",
     "Epoch",
     "Fit",
@@ -42,10 +41,9 @@ __all__ = [
     "learning_config",
     "new_learner",
     "shifted",
+    "suggested_epochs",
+    "suggested_shape",
 ]
-
-#: How rates go from their first value to their last.
-ANNEALS = ("linear", "cosine", "exponential")
 
 _FORMAT = "firstspike-learning"
 _VERSION = 1
@@ -56,10 +54,13 @@ _CHECKPOINT_INTERVAL = 30.0
 #: Samples that are classified at once.
 _EVALUATED = 10_000
 
+#: Pixels of an image, and samples of a data set, from which on they are no small ones.
+_LARGE_IMAGE, _LARGE_SET = 256, 10_000
+
 #: Weights that a network starts from: mean and spread in hidden layers and in the last one, where 1
 #: is the weight whose whole charge just makes a neuron spike.
 _HIDDEN = (-0.02, 0.04)
-_OUTPUTS = (0.01, 0.03)
+_OUTPUTS = (0.01, 0.06)
 
 
 def initial_network(
@@ -131,104 +132,6 @@ def initial_network(
             weights[~used] = 0
         layers.append(Layer(weights, k, charge << k, weight_bits, membrane_bits))
     return Network(layers, steps, meta)
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """The settings of the learning rule from the first sample to the last.
-
-    Parameters
-    ----------
-    first, last : sequence of float
-        Probability that a weight row is updated, 0 … 1, at the start and at the end: one for each
-        layer, or one for all.
-    anneal : str
-        One of :data:`ANNEALS`.
-    hold : float
-        Share of training, below 1, after which the rates begin to change.
-    margin : int
-    dropout : float
-        Probability that a hidden neuron is left out of a sample.
-    input_dropout : float
-        Probability that an input spike is left out of a sample.
-    activity, step, dead_zone : int
-        As in :class:`~firstspike.firmware.learning.Rule`.
-
-    Raises
-    ------
-    DataError
-        If a setting is out of its range.
-    """
-
-    first: Sequence[float] = (1.0,)
-    last: Sequence[float] = (0.005,)
-    anneal: str = "linear"
-    hold: float = 0.7
-    margin: int = 10
-    dropout: float = 0.25
-    input_dropout: float = 0.1
-    activity: int = 4
-    step: int = 4
-    dead_zone: int = 12
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "first", tuple(self.first))
-        object.__setattr__(self, "last", tuple(self.last))
-        if self.anneal not in ANNEALS:
-            raise DataError(
-                f"there is no way {self.anneal} to change the rates; choose one of "
-                f"{', '.join(ANNEALS)}"
-            )
-        for rate in (*self.first, *self.last):
-            if not 0 <= rate <= 1:
-                raise DataError(f"a rate is {rate}, but it is a probability, 0 to 1")
-        if self.anneal == "exponential" and not min(*self.first, *self.last, 1) > 0:
-            raise DataError("rates that change exponentially must be above 0")
-        for name in ("hold", "dropout", "input_dropout"):
-            if not 0 <= (share := getattr(self, name)) < 1:
-                raise DataError(f"{name} is {share}, but the range is 0 to below 1")
-
-    def rule(self, moment: float, layers: int) -> Rule:
-        """The settings at a moment of training, 0 … 1, for a network of so many layers.
-
-        Raises
-        ------
-        DataError
-            If there are rates for another number of layers, or a setting is out of its range.
-        """
-        first, last = (_for_each(rates, layers) for rates in (self.first, self.last))
-        return Rule(
-            [
-                round(ALWAYS * self._between(*rates, moment))
-                for rates in zip(first, last, strict=True)
-            ],
-            margin=self.margin,
-            dropout=min(round(ALWAYS * self.dropout), ALWAYS - 1),
-            activity=self.activity,
-            step=self.step,
-            input_dropout=min(round(ALWAYS * self.input_dropout), ALWAYS - 1),
-            dead_zone=self.dead_zone,
-        )
-
-    def _between(self, first: float, last: float, moment: float) -> float:
-        moment = max(moment - self.hold, 0) / (1 - self.hold)
-        if self.anneal == "exponential":
-            return first * (last / first) ** moment
-        if self.anneal == "cosine":
-            moment = (1 - math.cos(math.pi * moment)) / 2
-        return first + (last - first) * moment
-
-
-def _for_each(rates: Sequence[float], layers: int) -> Sequence[float]:
-    """A rate for each layer."""
-    if len(rates) == 1:
-        return [*rates] * layers
-    if len(rates) != layers:
-        raise DataError(
-            f"{len(rates)} rates were given, but the network has {layers} layers; give one for "
-            "each or one for all"
-        )
-    return rates
 
 
 @dataclass(frozen=True)
@@ -408,6 +311,18 @@ def _epoch(entry: dict[str, Any]) -> Epoch:
     return Epoch(**entry | {name: tuple(entry[name]) for name in ("rows", "rates")})
 
 
+def suggested_shape(inputs: int, classes: int) -> list[int]:
+    """A network that learns a data set of so many pixels an image well: one hidden layer, of 600
+    neurons for images as large as MNIST's and 300 for small ones."""
+    return [inputs, 600 if inputs >= _LARGE_IMAGE else 300, classes]
+
+
+def suggested_epochs(samples: int) -> int:
+    """Passes over so many training samples after which little more is learned: 20, of a small set
+    60."""
+    return 20 if samples >= _LARGE_SET else 60
+
+
 def new_learner(
     network: Network,
     *,
@@ -559,7 +474,7 @@ class Fit:
         Labels.
     epochs : int
         Passes in all.
-    schedule : Schedule
+    schedule : Schedule, optional
     encoder : Encoder, optional
     distortion : Distortion, optional
         Of images, anew in every epoch.
@@ -597,7 +512,7 @@ class Fit:
         y: np.ndarray,
         *,
         epochs: int = 20,
-        schedule: Schedule = Schedule(),
+        schedule: Schedule | None = None,
         encoder: Encoder | None = None,
         distortion: Distortion | None = None,
         shift: int = 0,
@@ -609,6 +524,7 @@ class Fit:
         progress: Callable[[int], object] | None = None,
     ) -> None:
         x, y = np.asarray(x), np.asarray(y)
+        schedule = Schedule() if schedule is None else schedule
         if len(x) != len(y) or not len(x):
             raise DataError(
                 f"there are {len(x)} training samples and {len(y)} labels; give one label for each "

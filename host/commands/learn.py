@@ -2,11 +2,12 @@
 
 Without NETWORK it starts from random weights. Without --port the golden learner learns, with no
 link between, to the same weights as a device. A device has to be built with --learning; model: and
-sim: are. Rates fall from --first to --last towards the end. Does not need PyTorch.
+sim: are. Rates fall from --first to --last towards the end, and once before that, by --restart, so
+that the network is of use early. Does not need PyTorch.
 """
 
 import argparse
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,25 +21,23 @@ from ..firmware.formats import NEVER
 from ..firmware.image import Image
 from ..firmware.learning import Progress
 from ..firmware.network import Network
+from ..schedule import ANNEALS, Schedule
 from ..transport import is_virtual
 from . import common
 
 if TYPE_CHECKING:
     from ..data import Dataset
     from ..encode import Encoder
-    from ..learning import Checkpoint, Fit, Schedule
+    from ..learning import Checkpoint, Fit
     from ..sim.learner import Learner
 
 EXAMPLES = (
     "-o learned.npz",
-    "--shape 64-300-10 --dataset digits --epochs 40 --plot curve.png",
+    "--dataset digits --plot curve.png",
     "mnist-784-600-10 --dataset kmnist --first 0.1 --epochs 5 -o kmnist.npz",
     "--augment --shift 1 --epochs 100 --checkpoint run.npz --resume",
     "--port /dev/ttyUSB1 --epochs 3 --validation 5000",
 )
-
-#: Hidden neurons of a network that nothing else is said of.
-_HIDDEN = 600
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=_shape,
         metavar="N-N-N",
         help="inputs and neurons of each layer, to start from random weights (default: those of "
-        f"the data set with {_HIDDEN} hidden neurons)",
+        "the data set with 600 hidden neurons, 300 for small images)",
     )
     parser.add_argument(
         "--dataset",
@@ -75,7 +74,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="training images to hold back and classify after every epoch (default: 0)",
     )
     parser.add_argument(
-        "--epochs", type=common.positive, default=20, help="passes over the images (default: 20)"
+        "--epochs",
+        type=common.positive,
+        help="passes over the images (default: 20, of fewer than 10,000 images 60)",
     )
     _add_rule(parser)
     parser.add_argument(
@@ -119,73 +120,41 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def _add_rule(parser: argparse.ArgumentParser) -> None:
     """Add the settings of the learning rule."""
-    for name, default, what in (
-        ("--first", "1", "at the start"),
-        ("--last", "0.005", "at the end"),
+    for name, rates, what in (
+        ("--first", Schedule.first, "at the start"),
+        ("--last", Schedule.last, "at the end"),
     ):
         parser.add_argument(
             name,
             type=_probabilities,
-            default=default,
+            default=rates,
             metavar="P[,P…]",
             help=f"probability that a weight row is updated {what}, for all layers or for each "
-            f"(default: {default})",
+            f"(default: {','.join(f'{rate:g}' for rate in rates)})",
         )
     parser.add_argument(
         "--anneal",
-        choices=("linear", "cosine", "exponential"),
-        default="linear",
-        help="how the rates fall (default: linear)",
+        choices=ANNEALS,
+        default=Schedule.anneal,
+        help=f"how the rates fall (default: {Schedule.anneal})",
     )
-    parser.add_argument(
-        "--hold",
-        type=float,
-        default=0.7,
-        metavar="P",
-        help="share of training after which the rates begin to fall (default: 0.7)",
-    )
-    parser.add_argument(
-        "--margin",
-        type=int,
-        default=10,
-        metavar="N",
-        help="steps after the right output in which no other may spike (default: 10)",
-    )
-    parser.add_argument(
-        "--dropout",
-        type=float,
-        default=0.25,
-        metavar="P",
-        help="probability that a hidden neuron is left out of a sample (default: 0.25)",
-    )
-    parser.add_argument(
-        "--input-dropout",
-        type=float,
-        default=0.1,
-        metavar="P",
-        help="probability that an input spike is left out of a sample (default: 0.1)",
-    )
-    parser.add_argument(
-        "--activity",
-        type=int,
-        default=4,
-        metavar="N",
-        help="least spikes of a hidden layer (default: 4)",
-    )
-    parser.add_argument(
-        "--step",
-        type=int,
-        default=4,
-        metavar="N",
-        help="what an update adds to a weight of the last layer (default: 4)",
-    )
-    parser.add_argument(
-        "--dead-zone",
-        type=int,
-        default=12,
-        metavar="N",
-        help="weights up to this size have no vote in the errors of hidden neurons (default: 12)",
-    )
+    for setting, kind, what in (
+        ("hold", float, "share of training after which the rates begin to fall"),
+        ("restart", float, "share of training at the end of which they start anew, after a fall"),
+        ("margin", int, "steps after the right output in which no other may spike"),
+        ("dropout", float, "probability that a hidden neuron is left out of a sample"),
+        ("input_dropout", float, "probability that an input spike is left out of a sample"),
+        ("activity", int, "least spikes of a hidden layer"),
+        ("step", int, "what an update adds to a weight of the last layer"),
+        ("dead_zone", int, "weights up to this size have no vote in the errors of hidden neurons"),
+    ):
+        parser.add_argument(
+            f"--{setting.replace('_', '-')}",
+            type=kind,
+            default=getattr(Schedule, setting),
+            metavar="P" if kind is float else "N",
+            help=f"{what} (default: %(default)s)",
+        )
 
 
 def _shape(text: str) -> list[int]:
@@ -207,7 +176,7 @@ def _probabilities(text: str) -> list[float]:
 
 def run(options: argparse.Namespace) -> None:
     from .. import plots
-    from ..learning import Checkpoint, Schedule, learning_config, new_learner
+    from ..learning import Checkpoint, learning_config, new_learner, suggested_epochs
     from ..sim import fast
     from ..sim.result import summarise
 
@@ -216,19 +185,10 @@ def run(options: argparse.Namespace) -> None:
     require_writable(options.output, options.checkpoint)
     if options.plot is not None:
         plots.require_savable(options.plot)
-    schedule = Schedule(
-        options.first,
-        options.last,
-        options.anneal,
-        options.hold,
-        options.margin,
-        options.dropout,
-        options.input_dropout,
-        options.activity,
-        options.step,
-        options.dead_zone,
-    )
+    schedule = Schedule(**{entry.name: getattr(options, entry.name) for entry in fields(Schedule)})
     network, dataset, encoder = _start(options)
+    if options.epochs is None:
+        options.epochs = suggested_epochs(len(dataset.x_train))
     network = network.with_meta(
         learning={
             "epochs": options.epochs,
@@ -286,7 +246,7 @@ def run(options: argparse.Namespace) -> None:
 def _start(options: argparse.Namespace) -> "tuple[Network, Dataset, Encoder]":
     """What to start from, what to learn, and how that is encoded."""
     from .. import encode
-    from ..learning import initial_network
+    from ..learning import initial_network, suggested_shape
 
     if options.network is not None:
         if options.shape is not None:
@@ -298,7 +258,7 @@ def _start(options: argparse.Namespace) -> "tuple[Network, Dataset, Encoder]":
         return network.with_meta(dataset=dataset.name), _cut(options, dataset), encoder
     name = options.dataset or "mnist"
     dataset = common.load_dataset(name, progress=not options.quiet)
-    shape = options.shape or [dataset.inputs, _HIDDEN, dataset.classes]
+    shape = options.shape or suggested_shape(dataset.inputs, dataset.classes)
     if shape[0] != dataset.inputs or shape[-1] < dataset.classes:
         raise DataError(
             f"the shape is {'-'.join(map(str, shape))}, but {dataset.name} has {dataset.inputs} "
@@ -334,7 +294,7 @@ def _fit(
     pupil: "Learner | Device",
     dataset: "Dataset",
     *,
-    schedule: "Schedule",
+    schedule: Schedule,
     encoder: "Encoder",
     resume: "Checkpoint | None",
 ) -> "Fit":

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import fields
 from pathlib import Path
 
 import firstspike
@@ -22,6 +23,7 @@ from firstspike.firmware import errors
 from firstspike.firmware.config import LayerConfig
 from firstspike.firmware.image import Image
 from firstspike.firmware.network import Network
+from firstspike.schedule import Schedule
 from firstspike.sim.pty import PseudoTerminal
 from firstspike.transport import open_virtual
 
@@ -121,6 +123,16 @@ def test_documentation_lists_every_command_and_option():
         documented = set(re.findall(r"`(--[a-z-]+)[ `]", section))
         options = {o for o in parser._option_string_actions if o.startswith("--")}
         assert documented == options - {"--help", "--json", "--quiet"}, name
+
+
+def test_documentation_has_the_settings_of_learning():
+    """Those of the schedule, which are tuned now and then."""
+    section = (ROOT / "docs" / "cli.md").read_text().partition("\n### learn\n")[2]
+    documented = dict(re.findall(r"`--([a-z-]+)` .*\(default: ([0-9.]+)\)", section))
+    for field in fields(Schedule):
+        default = field.default[0] if isinstance(field.default, tuple) else field.default
+        if field.name != "anneal":
+            assert float(documented[field.name.replace("_", "-")]) == default, field.name
 
 
 def test_documentation_lists_every_exit_code():

@@ -73,7 +73,7 @@ def test_an_initial_network():
     first, _, last = (layer.weights for layer in network.layers)
     assert first[used].mean() == pytest.approx(-4, abs=1)
     assert first[used].std() == pytest.approx(8, abs=1)
-    assert last.std() == pytest.approx(3, abs=1)
+    assert last.std() == pytest.approx(6, abs=1)
     again = initial_network([81, 30, 20, 3], used=used, seed=3, k=3, steps=20, charges=(200, 100))
     other = initial_network([81, 30, 20, 3], used=used, seed=4, k=3, steps=20, charges=(200, 100))
     assert same(network, again)
@@ -149,8 +149,8 @@ def test_rows_of_inputs_without_weights():
     ("anneal", "half"), [("linear", 0.505), ("cosine", 0.505), ("exponential", 0.1)]
 )
 def test_rates_over_training(anneal, half):
-    schedule = Schedule([1.0], [0.01], anneal, hold=0.0, margin=1, dropout=0.5, input_dropout=0.25,
-                        activity=7, step=3, dead_zone=5)  # fmt: skip
+    schedule = Schedule([1.0], [0.01], anneal, hold=0.0, restart=0.0, margin=1, dropout=0.5,
+                        input_dropout=0.25, activity=7, step=3, dead_zone=5)  # fmt: skip
     first, middle, last = (schedule.rule(moment, 3) for moment in (0, 0.5, 1))
     assert first.rates == (ALWAYS,) * 3
     assert middle.rates == (round(half * ALWAYS),) * 3
@@ -159,8 +159,17 @@ def test_rates_over_training(anneal, half):
     assert (first.input_dropout, first.dead_zone) == (16384, 5)
 
 
+def test_rates_start_anew():
+    """They fall to a tenth in the second half of the share."""
+    schedule = Schedule([1.0, 0.5], [0.0], hold=0.5, restart=0.2)
+    for moment, part in ((0.0, 1.0), (0.1, 1.0), (0.15, 0.55), (0.2 - 1e-9, 0.1), (0.2, 1.0)):
+        assert schedule.rule(moment, 2).rates == (round(part * ALWAYS), round(part * ALWAYS / 2))
+    annealed = Schedule([1.0], [0.0], hold=0.0, restart=0.5).rule(0.375, 1)
+    assert annealed.rates == (round(0.55 * 0.625 * ALWAYS),)
+
+
 def test_rates_of_each_layer():
-    schedule = Schedule([1.0, 0.5], [0.0, 0.25], hold=0.5)
+    schedule = Schedule([1.0, 0.5], [0.0, 0.25], hold=0.5, restart=0.0)
     assert schedule.rule(0.5, 2).rates == (ALWAYS, ALWAYS // 2)
     assert schedule.rule(0.75, 2).rates == (ALWAYS // 2, ALWAYS * 3 // 8)
     with pytest.raises(DataError, match="2 rates were given, but the network has 3 layers"):
@@ -176,6 +185,7 @@ def test_rates_of_each_layer():
         ({"last": [0.0], "anneal": "exponential"}, "must be above 0"),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"hold": 1.0}, "hold is 1.0"),
+        ({"restart": -0.1}, "restart is -0.1"),
     ],
 )
 def test_impossible_schedules(arguments, sentence):
