@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -108,15 +108,17 @@ def prove(
     depth: int,
     *,
     cover: int | None = None,
-    long: bool = False,
+    long_depth: int = 0,
     sizes: dict[str, dict[str, Any]] | None = None,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a property to be proved.
 
     Parameters
     ----------
-    method, depth, cover, long
+    method, depth, cover
         As in :class:`Proof`; ``cover`` is ``depth`` unless given.
+    long_depth : int
+        Prove it to this depth, too, where time is no matter.
     sizes : dict, optional
         Further arguments of the function by the name of the size that they make.
     """
@@ -127,7 +129,12 @@ def prove(
         for size, arguments in (sizes or {"": {}}).items():
             name = f"{component}.{function.__name__}" + (f"[{size}]" if size else "")
             build = partial(function, **arguments)
-            _PROOFS.append(Proof(name, words, build, method, depth, cover or depth, long))
+            proof = Proof(name, words, build, method, depth, cover or depth, long=False)
+            _PROOFS.append(proof)
+            if long_depth:
+                _PROOFS.append(
+                    replace(proof, name=f"{name} to {long_depth}", depth=long_depth, long=True)
+                )
         return function
 
     return register
@@ -236,11 +243,10 @@ def _explain(log: str, sentences: dict[str, str], folder: Path) -> str:
 
 
 def select(names: list[str], *, long: bool) -> Iterator[Proof]:
-    """Proofs whose name begins with one of ``names``; without any, those that are short."""
+    """Proofs whose name begins with one of ``names``, or all; ``long`` ones only if asked for."""
     for proof in all_proofs():
-        if any(proof.name.startswith(name) for name in names) or (
-            not names and (long or not proof.long)
-        ):
+        wanted = not names or any(proof.name.startswith(name) for name in names)
+        if wanted and (long or not proof.long):
             yield proof
 
 
