@@ -18,10 +18,10 @@ from dataclasses import replace
 
 import numpy as np
 from firstspike.data import load
-from firstspike.encode import Binary
 from firstspike.firmware.errors import FirstspikeError
 from firstspike.firmware.learning import Progress, Rule
-from firstspike.learning import Fit, Schedule, initial_network
+from firstspike.learning import Fit, initial_network, suggested_encoder
+from firstspike.schedule import Schedule
 from firstspike.sim.fast_learner import Learner
 
 #: Mean and spread of hidden weights with which most neurons fire now and then.
@@ -41,7 +41,7 @@ def learn(
 ) -> list[float]:
     """Accuracy on the test set after each epoch; ``start`` is mean and spread of hidden weights."""
     mnist = load("mnist")
-    encoder = Binary()
+    encoder = suggested_encoder(mnist.inputs)
     used = (encoder.encode(mnist.x_train) >= 0).any(axis=0)
     if feedback == "frozen" and start is None:
         # Others make silent neurons fire; these have to do so as they are.

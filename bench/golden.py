@@ -14,8 +14,6 @@ machine does not count; the best of several runs is taken.
 import argparse
 import json
 import sys
-import time
-from collections.abc import Callable
 from importlib.metadata import version
 
 import numpy as np
@@ -26,6 +24,7 @@ from firstspike.shipped import load_network
 from firstspike.sim import fast, golden
 from firstspike.sim.compare import require_equal
 from firstspike.sim.result import summarise
+from rates import rate, rate_lines
 
 #: Share of the test images' pixels that are brighter than half.
 MNIST_DENSITY = 0.132
@@ -86,17 +85,6 @@ def snntorch_labels(network: Network, samples: np.ndarray) -> np.ndarray:
     return torch.cat(labels).numpy()
 
 
-def rate(run: Callable[[np.ndarray], object], samples: np.ndarray, repeats: int) -> float:
-    """Samples a second of processor time, best of ``repeats`` after a first one to warm up."""
-    run(samples[:PEER_BATCH])
-    best = float("inf")
-    for _ in range(repeats):
-        start = time.process_time()
-        run(samples)
-        best = min(best, time.process_time() - start)
-    return len(samples) / best
-
-
 def measure(network: Network, samples: np.ndarray, repeats: int) -> dict:
     """Time the three on as many of ``samples`` as each is worth waiting for."""
     found = fast.infer(network, samples)
@@ -105,9 +93,9 @@ def measure(network: Network, samples: np.ndarray, repeats: int) -> dict:
     require_equal(golden.infer(network, few), fast.infer(network, few), network)
     peer_labels = snntorch_labels(network, some)
     rates = {
-        "fast": rate(lambda part: fast.infer(network, part), samples, repeats),
-        "golden": rate(lambda part: golden.infer(network, part), few, 1),
-        "snntorch": rate(lambda part: snntorch_labels(network, part), some, repeats),
+        "fast": rate(lambda: fast.infer(network, samples), len(samples), repeats),
+        "golden": rate(lambda: golden.infer(network, few), len(few)),
+        "snntorch": rate(lambda: snntorch_labels(network, some), len(some), repeats),
     }
     summary = summarise(found, None, network)
     return {
@@ -126,10 +114,11 @@ def measure(network: Network, samples: np.ndarray, repeats: int) -> dict:
 def table(result: dict) -> str:
     """The result as text."""
     rates = result["images_per_second"]
-    names = {
-        "fast": "firstspike.sim.fast",
-        "golden": "firstspike.sim.golden",
-        "snntorch": f"snnTorch {result['snntorch_version']}",
+    peer = f"snnTorch {result['snntorch_version']}"
+    named = {
+        "firstspike.sim.fast": rates["fast"],
+        "firstspike.sim.golden": rates["golden"],
+        peer: rates["snntorch"],
     }
     lines = [
         result["network"],
@@ -138,10 +127,8 @@ def table(result: dict) -> str:
         f"{result['mean_step']:.1f}; snnTorch decides for the same label in "
         f"{100 * result['snntorch_same_label']:.2f} %",
         "",
-        f"{'one core':<24}{'images/s':>12}{'ratio':>10}",
+        *rate_lines(named, peer, "images/s"),
     ]
-    for key, name in names.items():
-        lines.append(f"{name:<24}{rates[key]:>12,.0f}{rates[key] / rates['snntorch']:>10.2f}")
     return "\n".join(lines)
 
 

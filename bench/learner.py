@@ -13,7 +13,6 @@ runs is taken.
 import argparse
 import json
 import sys
-import time
 from importlib.metadata import version
 
 import numpy as np
@@ -23,6 +22,7 @@ from firstspike.firmware.errors import FirstspikeError
 from firstspike.firmware.learning import ALWAYS, Progress, Rule
 from firstspike.firmware.network import Layer, Network
 from firstspike.sim import fast_learner, learner
+from rates import rate, rate_lines
 
 SHAPE = (784, 600, 10)
 #: θ in units of what a weight adds up to in all, and the spread of the weights relative to that.
@@ -56,16 +56,6 @@ def torch_learn(images: np.ndarray, labels: np.ndarray) -> None:
         optimiser.step()
 
 
-def rate(run, count: int, repeats: int) -> float:
-    """Samples a second of processor time, the best of ``repeats``."""
-    best = float("inf")
-    for _ in range(repeats):
-        start = time.process_time()
-        run()
-        best = min(best, time.process_time() - start)
-    return count / best
-
-
 def measure(samples: np.ndarray, labels: np.ndarray, rule: Rule, repeats: int) -> dict:
     """Time the three on as many of ``samples`` as each is worth waiting for."""
     network = random_network(np.random.default_rng(1))
@@ -79,7 +69,7 @@ def measure(samples: np.ndarray, labels: np.ndarray, rule: Rule, repeats: int) -
     images = (samples == 0).astype(np.float32)
     rates = {
         "fast_learner": rate(lambda: learn(fast_learner, len(samples)), len(samples), repeats),
-        "learner": rate(lambda: learn(learner, few), few, 1),
+        "learner": rate(lambda: learn(learner, few), few),
         "pytorch": rate(lambda: torch_learn(images[:some], labels[:some]), some, repeats),
     }
     return {
@@ -95,19 +85,14 @@ def measure(samples: np.ndarray, labels: np.ndarray, rule: Rule, repeats: int) -
 def table(result: dict) -> str:
     """The result as text."""
     rates = result["samples_per_second"]
-    names = {
-        "fast_learner": "firstspike.sim.fast_learner",
-        "learner": "firstspike.sim.learner",
-        "pytorch": f"PyTorch {result['pytorch_version']}, batch of one",
+    peer = f"PyTorch {result['pytorch_version']}, batch of one"
+    named = {
+        "firstspike.sim.fast_learner": rates["fast_learner"],
+        "firstspike.sim.learner": rates["learner"],
+        peer: rates["pytorch"],
     }
-    lines = [
-        f"{result['network']}, {result['samples']} samples, {result['erred']:.1%} with an error",
-        "",
-        f"{'one core':<36}{'samples/s':>12}{'ratio':>10}",
-    ]
-    for key, name in names.items():
-        lines.append(f"{name:<36}{rates[key]:>12,.0f}{rates[key] / rates['pytorch']:>10.2f}")
-    return "\n".join(lines)
+    head = f"{result['network']}, {result['samples']} samples, {result['erred']:.1%} with an error"
+    return "\n".join([head, "", *rate_lines(named, peer, "samples/s")])
 
 
 def main() -> int:

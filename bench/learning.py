@@ -19,12 +19,12 @@ from dataclasses import replace
 import numpy as np
 from firstspike.compile import compile
 from firstspike.data import load
-from firstspike.encode import Binary
 from firstspike.firmware.config import Config
 from firstspike.firmware.errors import DataError, FirstspikeError
 from firstspike.firmware.image import Image
 from firstspike.firmware.learning import ALWAYS, Progress, Rule
-from firstspike.learning import Schedule, initial_network
+from firstspike.learning import initial_network, suggested_encoder
+from firstspike.schedule import Schedule
 from firstspike.sim.engine import CoreSimulation
 from firstspike.sim.fast_learner import Learner
 
@@ -58,7 +58,7 @@ def compare(core: CoreSimulation, image: Image, learner: Learner, where: str) ->
 def run(options: argparse.Namespace) -> dict:
     """Learn on both sides and compare."""
     mnist = load("mnist")
-    encoder = Binary()
+    encoder = suggested_encoder(mnist.inputs)
     order = np.random.default_rng(1).permutation(len(mnist.x_train))
     chosen = np.resize(order, options.samples)
     samples, labels = encoder.encode(mnist.x_train[chosen]), mnist.y_train[chosen]

@@ -20,7 +20,7 @@ import numpy as np
 
 from .augment import Distortion
 from .device import Device
-from .encode import Encoder
+from .encode import Binary, Encoder
 from .firmware.config import Config
 from .firmware.errors import DataError, ModelFileError
 from .firmware.files import write_atomically
@@ -41,6 +41,7 @@ __all__ = [
     "learning_config",
     "new_learner",
     "shifted",
+    "suggested_encoder",
     "suggested_epochs",
     "suggested_shape",
 ]
@@ -315,6 +316,12 @@ def suggested_shape(inputs: int, classes: int) -> list[int]:
     """A network that learns a data set of so many pixels an image well: one hidden layer, of 600
     neurons for images as large as MNIST's and 300 for small ones."""
     return [inputs, 600 if inputs >= _LARGE_IMAGE else 300, classes]
+
+
+def suggested_encoder(inputs: int) -> Encoder:
+    """How to encode images of so many pixels to learn from them: as binary ones, which in large
+    images hold the grey edges of strokes too."""
+    return Binary(60) if inputs >= _LARGE_IMAGE else Binary()
 
 
 def suggested_epochs(samples: int) -> int:

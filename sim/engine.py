@@ -375,15 +375,8 @@ class CoreSimulation:
     ) -> tuple[Learned, np.ndarray]:
         """Learn from samples, one after the other; :meth:`read_back` tells the weights.
 
-        Of a core that does not learn there is no such thing.
-
-        Parameters
-        ----------
-        samples : (batch, inputs) integers
-            Spike step of each input, 0 … T−1, or ``NEVER``.
-        labels : (batch,) integers
-        progress : callable, optional
-            Called with the number of samples finished since the last call, like ``tqdm.update``.
+        Of a core that does not learn there is no such thing. Parameters are those of
+        :meth:`firstspike.sim.learner.Learner.learn`.
 
         Returns
         -------

@@ -19,7 +19,7 @@ from . import golden
 from .neuron import CurrentNeurons
 from .result import Inference
 
-__all__ = ["Learned", "Learner"]
+__all__ = ["Learned", "Learner", "check_labels"]
 
 #: The spike step of a neuron that does not spike, later than every other.
 _NEVER = np.iinfo(np.int64).max

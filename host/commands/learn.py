@@ -245,8 +245,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _start(options: argparse.Namespace) -> "tuple[Network, Dataset, Encoder]":
     """What to start from, what to learn, and how that is encoded."""
-    from .. import encode
-    from ..learning import initial_network, suggested_shape
+    from ..learning import initial_network, suggested_encoder, suggested_shape
 
     if options.network is not None:
         if options.shape is not None:
@@ -264,7 +263,7 @@ def _start(options: argparse.Namespace) -> "tuple[Network, Dataset, Encoder]":
             f"the shape is {'-'.join(map(str, shape))}, but {dataset.name} has {dataset.inputs} "
             f"pixels an image and {dataset.classes} classes"
         )
-    encoder = encode.Binary()
+    encoder = suggested_encoder(dataset.inputs)
     dataset = _cut(options, dataset)
     # Distorted images may reach any pixel.
     distorted = options.augment or options.shift
