@@ -47,7 +47,7 @@ class _Neuron:
     """A neuron as it is specified, with a token at a time; see :mod:`prove_neuron`."""
 
     def __init__(self, m: Module, layer: LayerConfig, threshold: Signal) -> None:
-        self.layer = layer
+        self.threshold = threshold
         self.begun = Signal()
         self.current = Signal(Shape(layer.current_bits, signed=True))
         self.charge = Signal(Shape(layer.membrane_bits + 2, signed=True))
@@ -58,7 +58,7 @@ class _Neuron:
         self.step = Signal()
         self.weight = Signal(Shape(layer.weight_bits, signed=True))
         lowest = -(1 << (layer.membrane_bits - 1))
-        before = self.before = Signal.like(self.charge)
+        before = Signal.like(self.charge)
         total = Signal.like(self.charge)
         m.d.comb += [
             before.eq(Mux(self.begun, self.charge, -threshold)),
@@ -111,20 +111,24 @@ def arithmetic(m: Module, config: Config) -> None:
     twice in a sample."""
     layer = config.layers[0]
     inside, neurons = _arithmetic(m, config)
+    bits = layer.current_bits
     for lane, neuron in enumerate(neurons):
         state = inside[f"state_{lane}"]
-        current, membrane = neuron.current, neuron.before
-        for _ in range(3):
-            current, membrane = past(m, current), past(m, membrane)
-        bits = layer.current_bits
-        settled = past(m, past(m, past(m, past(m, past(m, 1)))))
-        claim(
-            m,
-            given(settled, state[:bits].as_signed() == current),
-            "a current is the specification's",
-        )
-        claim(m, given(settled, state[bits:].as_signed() == membrane), "so is a membrane")
+        current, membrane = state[:bits].as_signed(), state[bits:].as_signed()
+        # What was issued so long ago has come to the state.
+        begun, expected, expected_membrane = neuron.begun, neuron.current, neuron.charge
+        for _ in range(layer.fetch_cycles + 1):
+            begun = past(m, begun)
+            expected, expected_membrane = past(m, expected), past(m, expected_membrane)
+        fresh = neuron.begun & ~begun
+        at_rest = (current == 0) & (membrane == -neuron.threshold)
+        claim(m, given(begun, current == expected), "I is the specification's")
+        claim(m, given(begun, membrane == expected_membrane), "so is U")
+        claim(m, given(fresh, at_rest), "both are as at the beginning until then")
         claim(m, inside["issue_first"] == ~neuron.begun, "the first token is known")
+        claim(m, given(~neuron.begun, inside["clear"]), "before it nothing is kept")
+    initial = inside["initial"][bits:].as_signed()
+    claim(m, given(past(m, 1), initial == -neuron.threshold), "the beginning is the threshold's")
 
 
 def _arithmetic(m: Module, config: Config) -> tuple[Inside, list[_Neuron]]:
@@ -154,10 +158,12 @@ def _arithmetic(m: Module, config: Config) -> tuple[Inside, list[_Neuron]]:
     m.d.comb += issued.eq(dut.i.valid & (~step | dut.room))
     with m.If(issued):
         m.d.sync += group.eq(Mux(closes, 0, group + 1))
+    claim(m, (group < layer.groups) & (inside["issue_group"] == group), "a token has so many")
     claim(m, taken(dut.i) == (issued & closes), "a token takes a cycle for each group")
 
     spikes, membranes = Signal(layer.lanes), Signal(layer.lanes * layer.membrane_bits)
     seen_group = Signal.like(group)
+    claim(m, seen_group < layer.groups, "a step has so many")
     with m.If(dut.o.valid):
         m.d.sync += seen_group.eq(Mux(dut.o.closes, 0, seen_group + 1))
     neurons = []
@@ -180,6 +186,10 @@ def _arithmetic(m: Module, config: Config) -> tuple[Inside, list[_Neuron]]:
             now = dut.o.valid & (seen_group == number) & dut.o.spikes[lane]
             with m.If(now):
                 m.d.sync += spiked.eq(1)
+            fired = neuron.fired
+            for _ in range(dut.latency):
+                fired = past(m, fired)
+            claim(m, spiked == fired, "what has spiked has fired")
             claim(m, given(now, ~spiked), "a neuron spikes once")
         neurons += found
         with m.If(group == number):

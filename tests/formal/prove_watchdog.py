@@ -1,0 +1,73 @@
+"""The watchdog: every sample is answered in time, whatever the core does."""
+
+from amaranth.hdl import Module, Signal
+from firstspike.firmware.config import Config, LayerConfig
+from firstspike.hdl.watchdog import Watchdog, stall_limit
+from prove import Method, prove
+from watch import Inside, assume, claim, free, given, past, reached, stays, taken
+
+_CONFIG = Config([LayerConfig(2, 1, 1, current_bits=8, membrane_bits=8)], max_steps=1)
+_LIMIT = stall_limit(_CONFIG)
+
+
+@prove(Method.INDUCTION, 3, cover=8)
+def answers(m: Module) -> None:
+    """Whatever the core does, a sample that has come in whole gets one result, in no more cycles
+    than the limit and one; it stays until it is taken, and no result comes without a sample."""
+    dut = Watchdog(_CONFIG)
+    inside = Inside(m, dut)
+    free(m, dut)
+    assume(m, stays(m, dut.i_events))
+    # A core that is not held in reset keeps what it offers.
+    assume(m, stays(m, dut.i_results) | past(m, dut.restart))
+    owed = Signal()
+    waits = Signal(range(_LIMIT + 3))
+    with m.If(taken(dut.o_results)):
+        m.d.sync += [owed.eq(0), waits.eq(0)]
+    with m.Elif(owed & ~dut.o_results.valid):
+        m.d.sync += waits.eq(waits + 1)
+    # The next sample comes after the result of the one before.
+    assume(m, given(owed, ~dut.i_events.valid))
+    with m.If(taken(dut.i_events) & dut.i_events.p.end):
+        m.d.sync += owed.eq(1)
+
+    claim(m, given(dut.o_results.valid, owed), "no result comes without a sample")
+    claim(m, waits <= _LIMIT, "a result comes in time")
+    kept = past(m, dut.o_results.valid & ~dut.o_results.ready)
+    claim(m, given(kept, dut.o_results.valid), "a result stays until it is taken")
+    claim(m, given(kept, dut.stalled == past(m, dut.stalled)), "and so does what it says")
+    claim(m, given(dut.restart, ~dut.o_events.valid), "a core in reset gets no events")
+    claim(m, given(dut.restart, dut.i_events.ready), "those of its sample are dropped")
+    claim(m, given(taken(dut.i_results), taken(dut.o_results)), "the core's results go out")
+    reached(m, taken(dut.o_results) & (waits != 0), "a result comes")
+
+    claim(m, inside["owed"] == owed, "what is owed is known")
+    claim(m, given(~owed, waits == 0), "nothing waits without need")
+    claim(m, waits <= inside["count"], "the time is kept")
+    claim(m, inside["count"] <= _LIMIT, "the limit is the end")
+
+
+@prove(Method.INDUCTION, 3, cover=5)
+def patience(m: Module) -> None:
+    """A core that gives its result, or is idle, before the limit is never reset."""
+    dut = Watchdog(_CONFIG)
+    inside = Inside(m, dut)
+    free(m, dut)
+    busy = Signal(range(_LIMIT + 2))
+    sample = Signal()
+    with m.If(taken(dut.i_events)):
+        m.d.sync += sample.eq(1)
+    with m.Elif(taken(dut.o_results)):
+        m.d.sync += sample.eq(0)
+    assume(m, given(inside["owed"], ~dut.i_events.valid))
+    quiet = dut.idle & ~dut.i_events.valid & ~sample
+    with m.If(quiet | taken(dut.o_results)):
+        m.d.sync += busy.eq(0)
+    with m.Elif(busy <= _LIMIT):
+        m.d.sync += busy.eq(busy + 1)
+    assume(m, busy < _LIMIT - 1)
+    claim(m, ~dut.restart, "it is not reset")
+    claim(m, inside["count"] <= busy, "it has its time")
+    claim(m, ~(inside["begun"] & inside["owed"]), "one sample at a time")
+    claim(m, sample == (inside["begun"] | inside["owed"]), "a sample is in it")
+    reached(m, busy == 3, "it is busy")
