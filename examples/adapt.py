@@ -27,15 +27,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from firstspike import data, encode
+from firstspike import data
 from firstspike.data import Dataset
 from firstspike.document import make_folder, text_table
 from firstspike.firmware.errors import DataError, FirstspikeError
 from firstspike.firmware.files import write_atomically
 from firstspike.firmware.network import Network
-from firstspike.learning import Fit, Schedule, initial_network, new_learner
-
-ENCODER = encode.Binary()
+from firstspike.learning import (
+    Fit,
+    Schedule,
+    initial_network,
+    new_learner,
+    suggested_encoder,
+    suggested_epochs,
+    suggested_shape,
+)
 
 #: Samples for which the rates stay the same.
 BATCH = 500
@@ -153,15 +159,18 @@ class Curve:
     target: str
 
 
-def learn_from_scratch(dataset: Dataset, hidden: int, path: Path) -> Network:
+def learn_from_scratch(dataset: Dataset, path: Path) -> Network:
     """A network that knows the training images, from ``path`` if it is there."""
     if path.exists():
         return Network.load(path)
-    network = initial_network([dataset.inputs, hidden, 10], dataset=dataset.name)
-    # A small set needs more of them.
-    epochs = 20 if len(dataset.x_train) > 10_000 else 60
+    shape = suggested_shape(dataset.inputs, dataset.classes)
+    network = initial_network(shape, dataset=dataset.name)
     fit = Fit(
-        new_learner(network), dataset.x_train, dataset.y_train, epochs=epochs, encoder=ENCODER
+        new_learner(network),
+        dataset.x_train,
+        dataset.y_train,
+        epochs=suggested_epochs(len(dataset.x_train)),
+        encoder=suggested_encoder(dataset.inputs),
     )
     for epoch in fit:
         print(f"from scratch: {epoch}", file=sys.stderr)
@@ -202,8 +211,9 @@ def adapt(
 def run_scenario(scenario: Scenario, network: Network, dataset: Dataset, seed: int) -> Curve:
     """Learn from images of a world that has changed."""
     random = np.random.default_rng(seed)
-    x = ENCODER.encode(scenario.change(dataset.x_train, random))
-    test = ENCODER.encode(scenario.change(dataset.x_test, random))
+    encoder = suggested_encoder(dataset.inputs)
+    x = encoder.encode(scenario.change(dataset.x_train, random))
+    test = encoder.encode(scenario.change(dataset.x_test, random))
     total = len(x) * scenario.passes or scenario.samples
     order = np.concatenate([random.permutation(len(x)) for _ in range(-(-total // len(x)))])
     batches = [
@@ -211,7 +221,7 @@ def run_scenario(scenario: Scenario, network: Network, dataset: Dataset, seed: i
         for start in range(0, total, BATCH)
     ]
     learned, (accuracy,) = adapt(network, batches, scenario.schedule, [(test, dataset.y_test)])
-    unchanged = new_learner(network).infer(ENCODER.encode(dataset.x_test)).label
+    unchanged = new_learner(network).infer(encoder.encode(dataset.x_test)).label
     before = float((unchanged == dataset.y_test).mean())
     return Curve(scenario.name, before, learned, accuracy, scenario.target)
 
@@ -219,7 +229,8 @@ def run_scenario(scenario: Scenario, network: Network, dataset: Dataset, seed: i
 def run_new_class(network: Network, dataset: Dataset, seed: int) -> list[Curve]:
     """Learn a class that appears, among replayed images of the others."""
     random = np.random.default_rng(seed)
-    x, y = ENCODER.encode(dataset.x_train), dataset.y_train
+    encoder = suggested_encoder(dataset.inputs)
+    x, y = encoder.encode(dataset.x_train), dataset.y_train
     new, old = np.flatnonzero(y == NEW_CLASS), random.permutation(np.flatnonzero(y != NEW_CLASS))
     share = round(BATCH * NEW_SHARE)
     batches = []
@@ -230,7 +241,7 @@ def run_new_class(network: Network, dataset: Dataset, seed: int) -> list[Curve]:
         ]
         order = random.permutation(np.concatenate(chosen))
         batches.append((x[order], y[order]))
-    test, is_new = ENCODER.encode(dataset.x_test), dataset.y_test == NEW_CLASS
+    test, is_new = encoder.encode(dataset.x_test), dataset.y_test == NEW_CLASS
     tests = [(test[is_new], dataset.y_test[is_new]), (test[~is_new], dataset.y_test[~is_new])]
     learned, (gained, kept) = adapt(network, batches, NEW_CLASS_SCHEDULE, tests)
     return [
@@ -318,16 +329,15 @@ def main() -> None:
 
     dataset = load(options.quick)
     is_mnist = dataset.name == "mnist"
-    hidden = 600 if is_mnist else 300
     folder = make_folder(options.out)
     name = f"{dataset.name}{'-validation' * options.validation}"
     if options.validation:
         dataset = dataset.split_validation(10_000 if is_mnist else 300)
 
-    network = learn_from_scratch(dataset, hidden, folder / f"adapt-{name}.npz")
+    network = learn_from_scratch(dataset, folder / f"adapt-{name}.npz")
     curves = [run_scenario(scenario, network, dataset, options.seed) for scenario in SCENARIOS]
     others = without(dataset, NEW_CLASS)
-    network = learn_from_scratch(others, hidden, folder / f"adapt-{name}-without-{NEW_CLASS}.npz")
+    network = learn_from_scratch(others, folder / f"adapt-{name}-without-{NEW_CLASS}.npz")
     curves += run_new_class(network, dataset, options.seed)
 
     text = f"{name}, {network}\n\n{table(curves, targets=is_mnist)}"
