@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from firstspike.firmware.formats import NEVER
 from firstspike.firmware.protocol import Op, encode_sample
+from firstspike.sim.faults import FaultyTransport
 
 __all__ = ["SOURCES", "STRICT", "Driver", "Refused", "compile_c", "compiler"]
 
@@ -92,24 +93,39 @@ class Driver:
     ----------
     program : Path
         ``driver.c`` compiled.
-    transport : Transport
-    clock : callable
-        Seconds that have passed for the transport.
+    transport : VirtualBoard or FaultyTransport
+        Bytes and time are its own; it may be replaced by another one, as by a reset.
     """
 
-    def __init__(self, program, transport, clock):
-        self.transport = transport
-        self._clock = clock
+    def __init__(self, program, transport):
+        self._earlier = 0.0
+        self._transport = transport
         self._names = _error_names()
         self._process = subprocess.Popen(
             [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
+    @property
+    def transport(self):
+        return self._transport
+
+    @transport.setter
+    def transport(self, transport):
+        self._earlier = self.elapsed
+        self._transport = transport
+
+    @property
+    def elapsed(self):
+        """Seconds that have passed."""
+        transport = self._transport
+        return self._earlier + (
+            transport._now if isinstance(transport, FaultyTransport) else transport.use.elapsed
+        )
+
     def close(self):
         """End the program; what the sanitizers found makes it fail."""
-        self._process.stdin.close()
-        assert self._process.wait(30) == 0
-        self._process.stdout.close()
+        self._process.communicate(timeout=30)
+        assert self._process.returncode == 0
 
     def __enter__(self):
         return self
@@ -119,7 +135,8 @@ class Driver:
             self.close()
         else:
             self._process.kill()
-            self._process.communicate()
+            with self._process:
+                pass
 
     def call(self, *words):
         """Run a command and return its results; raise :class:`Refused` if it fails."""
@@ -147,7 +164,7 @@ class Driver:
         if not self._arrived:
             self._arrived = self.transport.read(patience / 1000)
         data, self._arrived = self._arrived[:capacity], self._arrived[capacity:]
-        self._write(int(1000 * self._clock()), _hex(data))
+        self._write(int(1000 * self.elapsed), _hex(data))
 
     #: What the transport gave beyond what the program had room for.
     _arrived = b""

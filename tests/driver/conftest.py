@@ -20,10 +20,10 @@ def open_driver(program):
     """Makes drivers, connected to a board of ``CONFIG`` or another one, perhaps by a bad cable."""
     with contextlib.ExitStack() as stack:
 
-        def open_one(backend=None, cable=lambda board: board, baud=3_000_000, connect=True):
-            board = VirtualBoard(backend or ModelBackend(CONFIG), baud=baud)
+        def open_one(backend=None, cable=lambda board: board, latency=0.0, connect=True):
+            board = VirtualBoard(backend or ModelBackend(CONFIG), baud=3_000_000, latency=latency)
             stack.callback(board.close)
-            driver = stack.enter_context(Driver(program, cable(board), lambda: board.use.elapsed))
+            driver = stack.enter_context(Driver(program, cable(board)))
             if connect:
                 driver.connect()
             return driver
