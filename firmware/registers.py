@@ -77,12 +77,12 @@ REGISTERS = (
         of_model=True,
     ),
     Register("model", 0x02, "CRC-32 of the loaded image; 0 while none is verified."),
-    _counter("frames_accepted", 0x08, 32, "Frames received whole."),
-    _counter("frames_damaged", 0x09, 16, "Runs of bytes with a bad code, length or CRC."),
-    _counter("frames_overrun", 0x0A, 16, "Frames received whole for which there was no room."),
-    _counter("line_errors", 0x0B, 16, "Bytes without a stop bit; left out."),
-    _counter("commands_refused", 0x0C, 16, "Frames answered with a status other than `OK`."),
-    _counter("inferences", 0x0D, 32, "Inferences completed."),
+    _counter("frames_accepted", 0x08, 24, "Frames received whole."),
+    _counter("frames_damaged", 0x09, 12, "Runs of bytes with a bad code, length or CRC."),
+    _counter("frames_overrun", 0x0A, 12, "Frames received whole for which there was no room."),
+    _counter("line_errors", 0x0B, 12, "Bytes without a stop bit; left out."),
+    _counter("commands_refused", 0x0C, 12, "Frames answered with a status other than `OK`."),
+    _counter("inferences", 0x0D, 24, "Inferences completed."),
     _counter("stalls", 0x0E, 8, "Times that the watchdog has reset the core."),
     _counter(
         "boots", 0x0F, 8, "Resets since the device was configured, the first included.", kept=True
