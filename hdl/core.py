@@ -240,6 +240,7 @@ class Core(wiring.Component):
             learner.input_dropout.eq(self.input_dropout),
             learner.ended.eq(sequencer.ended),
             sequencer.left_out.eq(learner.update),
+            learner.idle.eq(sequencer.idle & ~sequencer.start),
             learner.random.eq(self.random_update),
             self.random_update_next.eq(learner.random_next),
             self.random_update_load.eq(learner.random_load),

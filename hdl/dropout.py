@@ -14,6 +14,9 @@ __all__ = ["Dropout"]
 _STATE_BITS = 64
 _NUMBER_BITS = _STATE_BITS // DROPOUT_DRAWS
 
+#: Whose masks are better kept in logic than in block RAM.
+_FEW_NEURONS = 256
+
 
 class Dropout(wiring.Component):
     """Draws a mask over the neurons of one layer for each sample to learn.
@@ -120,7 +123,9 @@ class Dropout(wiring.Component):
         if groups == 1:
             m.d.comb += self.mask.eq(held)
         else:
-            m.submodules.masks = masks = Memory(shape=lanes, depth=groups, init=[])
+            # Of a memory this shallow the tools make logic, however wide it is.
+            attrs = {"ram_style": "block"} if self.layer.neurons > _FEW_NEURONS else {}
+            m.submodules.masks = masks = Memory(shape=lanes, depth=groups, init=[], attrs=attrs)
             write, read = masks.write_port(), masks.read_port()
             m.d.comb += [
                 write.addr.eq(compare_group),

@@ -12,11 +12,12 @@ __all__ = ["ErrorKind", "ErrorMemory", "ErrorSignature", "error_layout"]
 
 
 class ErrorKind(enum.Enum, shape=2):  # type: ignore[call-arg]
-    """Error of a neuron: the low bit tells whether there is one, and the high bit its sign."""
+    """Error of a neuron: the low bit tells whether there is one, and the high bit its sign, or of a
+    neuron without an error that it is not known to have fired."""
 
-    NONE = 0b00
+    FIRED = 0b00  #: none, of a neuron that is known to have fired
     EARLIER = 0b01  #: it should fire earlier, or at all
-    FIRED = 0b10  #: none, of a neuron that is known to have fired
+    NONE = 0b10
     LATER = 0b11
 
 

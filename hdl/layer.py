@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from amaranth.hdl import Array, Cat, Module, Mux, Shape, ShapeLike, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
@@ -11,7 +12,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..firmware.config import Config, Region
 from .errors import ErrorKind, ErrorMemory, ErrorSignature
-from .memory_window import MemoryWindow, WindowSignature, word_layout
+from .memory_window import FETCH_CYCLES, MemoryWindow, WindowSignature, word_layout
 from .neuron import NEURONS, weight_shape
 from .popcount import Popcount
 from .synapse import DEAD_ZONE_SHAPE, STEP_SHAPE, Synapse
@@ -19,6 +20,9 @@ from .token import GroupSignature, TokenKind, index_shape, tally_layout, token_l
 from .weight_memory import WeightMemory
 
 __all__ = ["Layer"]
+
+#: Of a layer that learns, where the memory port reads through the adder and a register behind it.
+_MOST_FETCH_CYCLES = FETCH_CYCLES - 4
 
 
 class Layer(wiring.Component):
@@ -117,7 +121,7 @@ class Layer(wiring.Component):
     def learning_latency(self) -> int:
         """Cycles from the issue of a token's last group until its weights are stored and the error
         of its input is told."""
-        return self.latency + (self.popcount.latency if self.index > 0 else 0)
+        return self.latency + (self.popcount.latency if self.index > 0 else 1)
 
     def elaborate(self, platform) -> Module:
         latency = self.weights[0].latency
@@ -125,6 +129,11 @@ class Layer(wiring.Component):
             raise ValueError(
                 f"the weight memory of layer {self.index} takes {latency} cycles to read, but "
                 f"fetch_cycles is {self.layer.fetch_cycles}; make the two equal"
+            )
+        if self.config.learning and latency > _MOST_FETCH_CYCLES:
+            raise ValueError(
+                f"the weight memory of layer {self.index} takes {latency} cycles to read, but what "
+                f"learns has to read it in {_MOST_FETCH_CYCLES}; choose a faster memory"
             )
         m = Module()
         groups, lanes, ways = self.layer.groups, self.layer.lanes, self.layer.ways
@@ -228,6 +237,9 @@ class Layer(wiring.Component):
 
         # update
         update_valid, update = stage("update", fetch_valid, fetch)
+        if learning:
+            # While no sample is here, neurons add 0 to what the memory port reads.
+            m.d.sync += update.step.eq(fetch_valid & fetch.step)
         state_layout = neuron_type.state_layout(self.layer)
         initial = Signal(state_layout, reset_less=True)
         for field, value in neuron_type.initial(self.threshold).items():
@@ -250,20 +262,32 @@ class Layer(wiring.Component):
         else:
             # Its groups return no sooner than the next cycle but one: what is read here was written
             # in the cycle before or earlier.
+            # If it learns, there is one more word, which stays 0: read in place of those that the
+            # sample before left, it takes no logic in the lanes.
             m.submodules.states = memory = Memory(
-                shape=data.ArrayLayout(state_layout, lanes), depth=groups, init=[]
+                shape=data.ArrayLayout(state_layout, lanes), depth=groups + learning, init=[]
             )
             read, write = memory.read_port(), memory.write_port()
             m.d.comb += [
-                read.addr.eq(fetch.group),
+                read.addr.eq(Mux(fetch.first, groups, fetch.group) if learning else fetch.group),
                 write.addr.eq(update.group),
                 write.en.eq(update_valid),
                 *(write.data[lane].eq(neuron.next) for lane, neuron in enumerate(neurons)),
             ]
-            states = [
-                Mux(update.first, initial.as_value(), read.data[lane].as_value())
-                for lane in range(lanes)
-            ]
+            if learning:
+                states = [Signal(state_layout, name=f"state_{lane}") for lane in range(lanes)]
+                for state, stored in zip(states, read.data, strict=True):
+                    m.d.comb += state.eq(stored)
+                    for field, value in neuron_type.initial(self.threshold).items():
+                        if not isinstance(value, int):
+                            m.d.comb += state[field].eq(
+                                Mux(update.first, initial[field], stored[field])
+                            )
+            else:
+                states = [
+                    Mux(update.first, initial.as_value(), read.data[lane].as_value())
+                    for lane in range(lanes)
+                ]
         for lane, (neuron, state) in enumerate(zip(neurons, states, strict=True)):
             m.submodules[f"neuron_{lane}"] = neuron
             m.d.comb += [
@@ -298,7 +322,7 @@ class Layer(wiring.Component):
             self.o.rows.eq(fire.rows),
         ]
         if learning:
-            self._learn(m, window, address, [*stages, (update_valid, update)])
+            self._learn(m, window, address, [*stages, (update_valid, update)], neurons)
         return m
 
     def _learn(
@@ -307,6 +331,7 @@ class Layer(wiring.Component):
         window: MemoryWindow,
         address: Signal,
         stages: list[tuple[Signal, data.View]],
+        neurons: list[Any],
     ) -> None:
         """Build what changes the weights.
 
@@ -321,12 +346,14 @@ class Layer(wiring.Component):
             Of the words that are fetched.
         stages
             All up to ``update``.
+        neurons
+            Those of the lanes. In hidden layers their adders do the sum.
         """
         (weights,) = self.weights
         groups, lanes = self.layer.groups, self.layer.lanes
 
         # errors: two stages ahead of `update`
-        (_, ahead), (fetch_valid, fetch), (update_valid, update) = stages[-3:]
+        (_, ahead), (_, fetch), (update_valid, update) = stages[-3:]
         m.submodules.errors = errors = ErrorMemory(self.config, self.index)
         m.d.comb += errors.group.eq(ahead.group)
         wiring.connect(m, wiring.flipped(self.errors), errors.i)
@@ -340,39 +367,48 @@ class Layer(wiring.Component):
 
         # update
         learns = Signal()
+        changed = Signal()
+        changed_update = Signal(reset_less=True)
         m.d.comb += learns.eq(update_valid & update.learn)
+        m.d.sync += [changed.eq(learns), changed_update.eq(update.update)]
         synapses = []
         spare = groups * lanes - self.layer.neurons
         for lane, error in enumerate(errors.o):
             m.submodules[f"synapse_{lane}"] = synapse = Synapse(self.layer, last=not self.hidden)
             synapses.append(synapse)
             kind = error.kind.as_value()
-            blamed = kind[0]
+            blamed, later = kind[0], kind.all()
             if self.hidden:
-                silent = self.revive & (error.kind == ErrorKind.NONE)
+                silent = self.revive & kind[1]
                 if lane >= lanes - spare:
                     silent &= ~fetch.closes
                 blamed |= silent
             if self.layer.neuron == "current":
-                blamed &= fetch.arrival <= error.when
-            concerned = Signal(name=f"update_concerned_{lane}")
+                in_time = fetch.arrival <= error.when
+                blamed &= in_time
+                later &= in_time
+            concerned = Signal(name=f"update_concerned_{lane}", reset_less=True)
             negative = Signal(name=f"update_negative_{lane}", reset_less=True)
-            m.d.sync += [
-                concerned.eq(blamed & fetch_valid & fetch.learn),
-                negative.eq(kind[1]),
-            ]
+            m.d.sync += [concerned.eq(blamed), negative.eq(later)]
             m.d.comb += [
                 synapse.weight.eq(weights.data[lane]),
+                synapse.learn.eq(update.learn),
                 synapse.concerned.eq(concerned),
                 synapse.negative.eq(negative),
                 window.data[lane].eq(synapse.next),
             ]
+            if self.hidden:
+                neuron = neurons[lane]
+                bits = self.layer.weight_bits
+                with m.If(update.learn):
+                    m.d.comb += neuron.state[neuron.accumulator][:bits].eq(synapse.change)
+                m.d.comb += synapse.moved.eq(neuron.next[neuron.accumulator])
             if self.index > 0:
                 m.d.comb += synapse.dead_zone.eq(self.dead_zone)
             if not self.hidden:
                 m.d.comb += synapse.step.eq(self.step)
         m.d.comb += [
-            window.port.capture.eq(self.memory.capture | learns),
+            window.port.capture.eq(self.memory.capture | changed),
             *(
                 getattr(window.port, name).eq(getattr(self.memory, name))
                 for name in ("word", "shift", "byte", "store")
@@ -394,14 +430,14 @@ class Layer(wiring.Component):
             wiring.connect(m, popcount.o, wiring.flipped(self.back))
 
         # store
-        for cycle in range(self.layer.fetch_cycles):
+        for cycle in range(self.layer.fetch_cycles + 1):
             previous, address = address, Signal.like(address, name=f"store_address_{cycle}")
             m.d.sync += address.eq(previous)
         store_address = Signal.like(address, reset_less=True)
         store = Signal()
         m.d.sync += [
-            store_address.eq(Mux(learns, address, self.memory.word)),
-            store.eq(self.memory.store | (learns & update.update)),
+            store_address.eq(Mux(changed, address, self.memory.word)),
+            store.eq(self.memory.store | (changed & changed_update)),
         ]
         m.d.comb += [weights.write_address.eq(store_address), weights.store.eq(store)]
 

@@ -61,8 +61,11 @@ class Learner(wiring.Component):
     update : Out(1)
         Whether the next row is to be updated; before any layer replays its rows, whether the next
         input spike is to be left out.
+    idle : In(1)
+        No sample is in the core and none begins.
     random : In(32)
-        State of the generator that chooses rows; changed elsewhere only between two samples.
+        State of the generator that chooses rows; changed elsewhere only between two samples, and
+        then followed by an ``idle`` cycle.
     random_next : Out(32)
         What it becomes with ``random_load``.
     random_load : Out(1)
@@ -95,6 +98,7 @@ class Learner(wiring.Component):
                 "replayed": In(layers),
                 "draw": In(1),
                 "update": Out(1),
+                "idle": In(1),
                 "random": In(_STATE_BITS),
                 "random_next": Out(_STATE_BITS),
                 "random_load": Out(1),
@@ -208,7 +212,9 @@ class Learner(wiring.Component):
             self.random_next.eq(upcoming),
             self.random_load.eq(self.draw),
         ]
-        m.d.sync += upcoming.eq(advance(m, Mux(self.draw, upcoming, self.random), UPDATE_SHIFTS))
+        with m.If(self.draw | self.idle):
+            state = Mux(self.idle, self.random, upcoming)
+            m.d.sync += upcoming.eq(advance(m, state, UPDATE_SHIFTS))
         m.d.sync += rate.eq(self.input_dropout)
         for layer, choice in enumerate(self.rates):
             with m.If(self.replay[layer]):

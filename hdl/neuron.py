@@ -1,7 +1,7 @@
 """Neurons: what one lane does to a neuron's state, with nothing that feeds it or reads it.
 
-Another neuron model is another component with these members, ``state_layout`` and ``initial``, and
-an entry in :data:`NEURONS`.
+Another neuron model is another component with these members, ``accumulator``, ``state_layout`` and
+``initial``, and an entry in :data:`NEURONS`.
 """
 
 from typing import Any
@@ -46,6 +46,9 @@ class CurrentNeuron(wiring.Component):
 
     Latency: none, the component is combinational.
     """
+
+    #: The field of the state that weights are added to.
+    accumulator = "current"
 
     def __init__(self, layer: LayerConfig) -> None:
         self.layer = layer
@@ -132,6 +135,8 @@ class SumNeuron(wiring.Component):
 
     Latency: none, the component is combinational.
     """
+
+    accumulator = "sum"
 
     def __init__(self, layer: LayerConfig) -> None:
         layout = self.state_layout(layer)

@@ -133,8 +133,18 @@ class Popcount(wiring.Component):
                 Mux(total == 0, ErrorKind.FIRED, Mux(total[-1], ErrorKind.LATER, ErrorKind.EARLIER))
             ),
         ]
+        # A lane is chosen by its number's upper and lower half.
+        half = len(total_row.lane) // 2
+        lower, upper = Signal(1 << half), Signal(1 << (len(total_row.lane) - half))
+        m.d.sync += [
+            *(bit.eq(total_row.lane[:half] == number) for number, bit in enumerate(lower)),
+            *(
+                bit.eq(total_valid & (total_row.lane[half:] == number))
+                for number, bit in enumerate(upper)
+            ),
+        ]
         for lane, error in enumerate(self.o.errors):
-            m.d.sync += self.o.enable[lane].eq(total_valid & (total_row.lane == lane))
+            m.d.comb += self.o.enable[lane].eq(lower[lane % len(lower)] & upper[lane // len(lower)])
             m.d.comb += error.kind.eq(write_kind)
             if before.neuron == "current":
                 m.d.comb += error.when.eq(write_when)

@@ -43,7 +43,7 @@ class Recorder(wiring.Component):
     done : Out(1)
         All have been accepted.
 
-    Latency: none; 3 cycles from ``replay`` to the first token. Throughput: a row a cycle.
+    Latency: none; 4 cycles from ``replay`` to the first token. Throughput: a row a cycle.
     """
 
     def __init__(self, config: Config, layer: int) -> None:
@@ -99,23 +99,33 @@ class Recorder(wiring.Component):
         position = Signal.like(self.count)
         read_take = Signal()
         read_valid = Signal()
-        read_late = Signal()
         read_more = Signal()
-        send_take = Signal()
+        look_take = Signal()
         m.d.comb += [
             read_more.eq(position != self.count),
-            read_take.eq(~read_valid | send_take),
+            read_take.eq(~read_valid | look_take),
             read.addr.eq(position),
             read.en.eq(read_take),
         ]
-        if timed:
-            m.d.comb += read_late.eq(read.data.step > self.stop)
         with m.If(~self.replay):
             m.d.sync += [position.eq(0), read_valid.eq(0)]
         with m.Elif(read_take):
             m.d.sync += read_valid.eq(read_more)
             with m.If(read_more):
                 m.d.sync += position.eq(position + 1)
+
+        # look
+        look_valid = Signal()
+        look_late = Signal()
+        look_entry = Signal(layout, reset_less=True)
+        send_take = Signal()
+        m.d.comb += look_take.eq(~look_valid | send_take)
+        with m.If(~self.replay):
+            m.d.sync += [look_valid.eq(0), look_late.eq(0)]
+        with m.Elif(look_take):
+            m.d.sync += [look_valid.eq(read_valid), look_entry.eq(read.data)]
+            if timed:
+                m.d.sync += look_late.eq(read_valid & (read.data.step > self.stop))
 
         # send
         send_valid = Signal()
@@ -125,19 +135,21 @@ class Recorder(wiring.Component):
         wanted = Signal()
         m.d.comb += [
             # Steps ascend: what comes after the first that is late is late as well.
-            send_take.eq((~send_valid | self.o.ready) & ~read_late),
-            self.draw.eq(read_valid & send_take),
+            send_take.eq((~send_valid | self.o.ready) & ~look_late),
+            self.draw.eq(look_valid & send_take),
             wanted.eq(self.update if self.index == 0 else 1),
-            self.done.eq(self.replay & ~send_valid & Mux(read_valid, read_late, ~read_more)),
+            self.done.eq(
+                self.replay & ~send_valid & Mux(look_valid, look_late, ~read_valid & ~read_more)
+            ),
         ]
         with m.If(~send_valid | self.o.ready):
             m.d.sync += [
                 send_valid.eq(self.draw & wanted),
-                send_index.eq(read.data.index),
+                send_index.eq(look_entry.index),
                 send_update.eq(self.update),
             ]
             if timed:
-                m.d.sync += send_arrival.eq(read.data.step)
+                m.d.sync += send_arrival.eq(look_entry.step)
 
         m.d.comb += [
             self.o.payload.eq(self.i.payload),

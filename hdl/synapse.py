@@ -1,6 +1,6 @@
 """What one lane does to a weight when it learns."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
@@ -29,20 +29,26 @@ class Synapse(wiring.Component):
     Members
     -------
     weight : In(signed(weight_bits))
+    learn : In(1)
+        Otherwise the weight stays as it is.
     concerned : In(1)
         The neuron has an error that the input may be to blame for.
     negative : In(1)
-        Sign of the error.
+        Sign of the error; low unless ``concerned``.
     step : In(STEP_SHAPE)
         Only if ``last``.
     dead_zone : In(DEAD_ZONE_SHAPE)
         The largest weight, of either sign, without a vote.
+    change : Out(signed(weight_bits))
+        Unless ``last``: what to add to the weight.
+    moved : In(signed(weight_bits))
+        Unless ``last``: the lower bits of the sum. An adder of the neuron's is free to make it.
     next : Out(signed(weight_bits))
-        The weight after the update.
+        The weight after the update, a cycle later.
     vote : Out(signed(2))
         Sign of weight times error, or 0 if not ``concerned`` or without a vote.
 
-    Latency: none, the component is combinational.
+    Throughput: a weight a cycle.
     """
 
     def __init__(self, layer: LayerConfig, *, last: bool) -> None:
@@ -51,6 +57,7 @@ class Synapse(wiring.Component):
         weight = Shape(layer.weight_bits, signed=True)
         members = {
             "weight": In(weight),
+            "learn": In(1),
             "concerned": In(1),
             "negative": In(1),
             "dead_zone": In(DEAD_ZONE_SHAPE),
@@ -59,6 +66,8 @@ class Synapse(wiring.Component):
         }
         if last:
             members["step"] = In(STEP_SHAPE)
+        else:
+            members |= {"change": Out(weight), "moved": In(weight)}
         super().__init__(members)
 
     def elaborate(self, platform) -> Module:
@@ -67,45 +76,53 @@ class Synapse(wiring.Component):
         limit = (1 << (bits - 1)) - 1
         weight, negative = self.weight, self.negative
 
-        # With its sign flipped away, a negative weight is one less than its size.
+        # With its sign flipped away, a negative weight is one less than its size. Done bit by bit,
+        # the comparison takes a look-up table for each.
         votes = Signal()
-        size = Cat(weight[-1], weight[:-1] ^ weight[-1].replicate(bits - 1))
+        larger: Value = weight[-1]
+        for bit, limit_bit in enumerate(self.dead_zone):
+            size_bit = weight[bit] ^ weight[-1] if bit < bits - 1 else Const(0, 1)
+            larger = Mux(size_bit ^ limit_bit, size_bit, larger)
         m.d.comb += [
-            votes.eq(self.concerned & (size > Cat(Const(0, 1), self.dead_zone))),
+            votes.eq(self.concerned & larger),
             self.vote.eq(Cat(votes, votes & (weight[-1] ^ negative))),
         ]
 
+        learned = Signal()
+        m.d.sync += learned.eq(self.learn)
         if self.last:
             # Two more bits than the wider of the two, so nothing overflows. The ones place that is
             # added below makes the carry of a subtraction.
             width = max(bits - 1, STEP_SHAPE.width) + 2
+            moves, falls = Signal(), Signal()
             change = Signal(width)
             total = Signal(width + 1)
-            moved = Signal(Shape(width, signed=True))
             extended = Signal(Shape(width, signed=True))
+            moved = Signal(Shape(width, signed=True), reset_less=True)
             above, below = Signal(), Signal()
             m.d.comb += [
-                change.eq(self.step ^ negative.replicate(width)),
+                moves.eq(self.learn & self.concerned),
+                falls.eq(moves & negative),
+                change.eq((self.step & moves.replicate(width)) ^ falls.replicate(width)),
                 extended.eq(weight),
-                total.eq(Cat(1, extended) + Cat(negative, change)),
-                moved.eq(total[1:]),
-                above.eq(~moved[-1] & moved[bits - 1 :].any()),
-                below.eq(moved[-1] & ~(moved[bits - 1 :].all() & moved[: bits - 1].any())),
-                self.next.eq(weight),
-            ]
-            with m.If(self.concerned):
-                m.d.comb += self.next.eq(Mux(above, limit, Mux(below, -limit, moved[:bits])))
-        else:
-            # At the limit, in its own direction, a weight stays where it is.
-            stuck = Signal()
-            moves = Signal()
-            m.d.comb += [
-                stuck.eq(
-                    (weight[-1] == negative)
-                    & ((weight[1:-1] ^ negative.replicate(bits - 2)).all())
-                    & weight[0]
+                total.eq(Cat(1, extended) + Cat(falls, change)),
+                above.eq(learned & ~moved[-1] & moved[bits - 1 :].any()),
+                below.eq(
+                    learned & moved[-1] & ~(moved[bits - 1 :].all() & moved[: bits - 1].any())
                 ),
-                moves.eq(self.concerned & ~stuck),
-                self.next.eq(weight + Cat(moves, (moves & negative).replicate(bits - 1))),
+                self.next.eq(Mux(above, limit, Mux(below, -limit, moved[:bits]))),
+            ]
+            m.d.sync += moved.eq(total[1:])
+        else:
+            # One step beyond either limit has the same pattern.
+            moved = Signal(weight.shape(), reset_less=True)
+            falls = Signal(reset_less=True)
+            beyond = Signal()
+            above = beyond & ~falls
+            m.d.sync += [moved.eq(self.moved), falls.eq(negative)]
+            m.d.comb += [
+                self.change.eq(Cat(self.concerned, negative.replicate(bits - 1))),
+                beyond.eq(learned & (moved == -limit - 1)),
+                self.next.eq(Cat(moved[0] | beyond, moved[1:] ^ above.replicate(bits - 1))),
             ]
         return m

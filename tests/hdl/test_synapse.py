@@ -3,7 +3,6 @@
 from itertools import product
 
 import pytest
-from amaranth.hdl import Module, Signal
 from core_driver import simulate
 from firstspike.firmware.config import LayerConfig
 from firstspike.firmware.learning import STEP_RANGE
@@ -24,18 +23,29 @@ def test_weights_and_votes(bits, last):
             ctx.set(dut.weight, weight)
             ctx.set(dut.concerned, error != 0)
             ctx.set(dut.negative, error < 0)
+            ctx.set(dut.learn, 1)
+            await ctx.delay(1e-9)
             if last:
                 ctx.set(dut.step, step)
-            await ctx.delay(1e-9)
+            else:
+                assert ctx.get(dut.change) == error
+                total = weight + error
+                ctx.set(dut.moved, (total + limit + 1) % (2 * limit + 2) - limit - 1)
+            await ctx.tick()
             assert ctx.get(dut.next) == max(-limit, min(limit, weight + step * error))
             for zone in (0, 1, limit - 1, limit, 127):
                 ctx.set(dut.dead_zone, zone)
                 await ctx.delay(1e-9)
                 sign = (weight > 0) - (weight < 0) if abs(weight) > zone else 0
                 assert ctx.get(dut.vote) == sign * error
-        await ctx.tick()
 
-    m = Module()
-    m.submodules.dut = dut
-    m.d.sync += Signal().eq(1)  # a simulation has a clock
-    simulate(m, bench, cycles=1 << 20)
+        # What the memory port reads stays as it is, even what is no weight.
+        ctx.set(dut.learn, 0)
+        for weight in (*weights, -limit - 1):
+            ctx.set(dut.weight, weight)
+            if not last:
+                ctx.set(dut.moved, weight)
+            await ctx.tick()
+            assert ctx.get(dut.next) == weight
+
+    simulate(dut, bench, cycles=1 << 20)
