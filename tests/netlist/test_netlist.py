@@ -3,14 +3,20 @@
 import re
 import shutil
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import firstspike
+import numpy as np
 import pytest
 from firstspike import boards, data, encode, netlist
 from firstspike.firmware.config import Config, LayerConfig
 from firstspike.firmware.errors import BuildError, Mismatch
+from firstspike.firmware.formats import NEVER
+from firstspike.firmware.learning import ALWAYS, Progress, Rule
+from firstspike.firmware.network import Layer, Network
 from firstspike.selftest import compare, selftest
+from firstspike.sim.learner import Learner
 
 pytest.importorskip("sklearn")
 
@@ -38,6 +44,45 @@ def test_digits(board):
     config = Config.for_network(network, [2, 1])
     digits = data.load("digits").x_test[:40]
     ask(board, config, network, encode.from_meta(network.meta["encoding"]).encode(digits))
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_it_learns(board):
+    """Answers, weights and generators are the golden learner's, with every setting in use."""
+    rng = np.random.default_rng(3)
+    shape = (12, 9, 4)
+    weights = [rng.integers(-30, 60, size) for size in pairwise(shape)]
+    network = Network([Layer(weights[0], 3, 200), Layer(weights[1], 2, 150)], steps=16)
+    config = Config.for_network(network, [4, 2], buffer_bytes=64, learning=True)
+    rule = Rule(
+        [30_000, ALWAYS],
+        margin=2,
+        dropout=9000,
+        activity=5,
+        step=3,
+        input_dropout=4000,
+        dead_zone=4,
+    )
+    progress = Progress.start(2, seed=3)
+    samples = rng.integers(NEVER, network.steps, (30, network.inputs))
+    labels = rng.integers(network.outputs, size=len(samples))
+    learner = Learner(network, rule, progress)
+    expected = learner.learn(samples, labels)
+    assert expected.erred.mean() > 0.5
+    with firstspike.open(f"netlist:{board}", config=config) as device:
+        device.load(network)
+        learned = device.learn(samples, labels, rule, progress)
+        for name in ("label", "step", "fired", "rows"):
+            np.testing.assert_array_equal(
+                getattr(learned, name), getattr(expected, name), err_msg=name
+            )
+        assert device.progress == learner.progress
+        held = device.network()
+        for index, layer in enumerate(learner.network.layers):
+            assert (layer.weights != network.layers[index].weights).any()
+            np.testing.assert_array_equal(
+                held.layers[index].weights, layer.weights, err_msg=f"layer {index}"
+            )
 
 
 def test_a_damaged_netlist_is_caught(monkeypatch):
