@@ -66,7 +66,7 @@ _PATIENCE = 1.0
 #: Times that a model is loaded before the device counts as faulty.
 _LOADS = 3
 
-#: Times that a device may be reset without having answered a sample in between.
+#: Times that a device may be lost or reset without having answered a sample in between.
 _RECOVERIES = 8
 
 #: Seconds between two attempts to find a lost device again.
@@ -219,8 +219,12 @@ class Device:
         # Registers as they were when it had been loaded, and what of learning was written since.
         self._loaded: Mapping[str, int] = {}
         self._settings: dict[str, int] = {}
+        # Whether it has been found reset and does not yet hold all of that again.
+        self._reloading = False
         # What the register `model` holds if nobody else has been here.
         self._mark: int | None = None
+        # What it holds as well if the device was lost while that was being changed.
+        self._next_mark: int | None = None
         # Whether the weights there are no longer those of the image.
         self._has_learned = False
         self._connection: tuple[Link, Hello] | None = None
@@ -328,13 +332,14 @@ class Device:
             model = compile(model, self.config, has_row=has_row)
         image = model
         _demand(image.config, self.config, f"{self._port} cannot take this image")
+        self._image = self._mark = self._next_mark = None
+        self._settings = {}
+        self._reloading = False
         self._persistently(lambda: self._load(image, progress))
         return image
 
     def _load(self, image: Image, progress: bool) -> None:
-        self._image = self._mark = None
         self._has_learned = False
-        self._settings = {}
         for attempt in range(1, _LOADS + 1):
             try:
                 self._load_once(image, progress)
@@ -471,16 +476,14 @@ class Device:
                             result.label[done] = result.step[done] = -1
                         done += 1
                         bar.update()
-                except DeviceLost as lost:
-                    if done == resumed:
-                        raise
-                    self._find_again(lost)
-                    resumed = done
-                except Refused as refused:
+                except (DeviceLost, Refused) as error:
                     attempts = attempts + 1 if done == resumed else 0
                     if attempts == _RECOVERIES:
                         raise
-                    self._recover(refused, model, learning=isinstance(result, Learned))
+                    if isinstance(error, DeviceLost):
+                        self._find_again(error)
+                    else:
+                        self._recover(error, model, learning=isinstance(result, Learned))
                     resumed = done
 
     def _recover(self, refused: Refused, model: int, *, learning: bool) -> None:
@@ -560,9 +563,9 @@ class Device:
         It holds it by itself if it has been loaded from flash since.
         """
         held = self.registers()
-        reset = self._was_reset(held)
+        reset = self._reloading or self._was_reset(held)
         self._statistics.resets += reset
-        if held["model"] == model:
+        if held["model"] in (model, self._next_mark) and not self._reloading:
             return
         if not reset:
             raise LinkError(
@@ -581,10 +584,16 @@ class Device:
     def _reload(self) -> None:
         """Load what was loaded from here once more, and what was written for learning since."""
         assert self._image is not None
-        settings = self._settings
-        self._load(self._image, progress=False)
-        for name, value in settings.items():
-            self.write_register(name, value)
+        image, settings = self._image, dict(self._settings)
+        self._reloading = True
+        try:
+            self._load(image, progress=False)
+            for name, value in settings.items():
+                self.write_register(name, value)
+        finally:
+            # If the device is lost meanwhile, all this is done once more.
+            self._image, self._mark, self._settings = image, image.crc, settings
+        self._reloading = False
         self._statistics.reloads += 1
 
     def _was_reset(self, held: Mapping[str, int]) -> bool:
@@ -849,7 +858,8 @@ class Device:
         held = self._verify_model()
         if self._has_learned:
             return held
-        mark = zlib.crc32(_U32.pack(held)) or 1
+        # The device may be lost after it has taken the number, and before that was heard.
+        self._next_mark = mark = zlib.crc32(_U32.pack(held)) or 1
         self.write_register("model", mark)
         if self._was_reset(self.registers()):
             self.write_register("model", 0)
@@ -899,7 +909,9 @@ class Device:
 
     def counters(self) -> dict[str, int]:
         """Read the device's free-running counters."""
-        return self._read_all(lambda register: not register.writable)
+        return self._persistently(
+            lambda: self._read_all(lambda register: not register.writable),
+        )
 
     def read_memory(self, name: str) -> bytes:
         """Read a memory region by its name, such as ``weights_0`` or ``row_map``.
@@ -1028,12 +1040,16 @@ class Device:
         self._connection = link, hello
 
     def _persistently(self, action: Callable[[], _T]) -> _T:
-        """Do something that may be done twice; once more if the device goes away and comes back."""
-        try:
-            return action()
-        except DeviceLost as lost:
-            self._find_again(lost)
-            return action()
+        """Do something that may be done twice; again if the device goes away and comes back."""
+        attempts = 0
+        while True:
+            try:
+                return action()
+            except DeviceLost as lost:
+                attempts += 1
+                if attempts > _RECOVERIES:
+                    raise
+                self._find_again(lost)
 
     def _find_again(self, lost: DeviceLost) -> None:
         """Connect to a lost device once more and see to its model, or raise."""
@@ -1045,16 +1061,17 @@ class Device:
         while True:
             try:
                 self._connect(self.config)
-                break
+                self._statistics.reconnections += 1
+                if self._mark is not None:
+                    self._restore(self._mark)
+                return
             except (PortError, NoReply, DeviceLost) as error:
                 if time.monotonic() > deadline:
                     raise DeviceLost(
                         f"{lost} (it did not come back within {self._reconnect:g} s: {error})"
                     ) from error
+                self.close()
                 time.sleep(_RECONNECT_INTERVAL)
-        self._statistics.reconnections += 1
-        if self._mark is not None and self.read_register("model") != self._mark:
-            self._restore(self._mark)
 
 
 def _number(payload: bytes) -> int:

@@ -29,7 +29,9 @@ _WORST_BAUD = 0.2
 #: What happens to frames, before anything happens to their bytes.
 _FRAME_FAULTS = ("lose", "repeat", "swap")
 #: What happens to the whole line at a byte, and what to that byte, in this order.
-_LINE_FAULTS = ("stall", "brownout")
+_LINE_FAULTS = ("stall", "reset", "brownout")
+#: Those of them that take a board that is not real.
+_BOARD_FAULTS = ("reset", "brownout")
 _BYTE_FAULTS = ("insert", "drop", "duplicate")
 
 
@@ -55,9 +57,9 @@ class Faults:
         Seconds that the line then stands still.
     unplug : float
         Probability, for each byte, that the cable is pulled before it. It may be plugged in again.
-    brownout : float
-        Probability, for each byte, that the device loses its power before it, for so short a time
-        that nothing tells of it but what it has forgotten; for virtual boards alone.
+    reset, brownout : float
+        Probability, for each byte, that the device is reset before it, or loses its power for so
+        short a time that its port stays; for virtual boards alone.
     baud : float
         Share by which the sender's bits are shorter than the receiver believes.
 
@@ -78,6 +80,7 @@ class Faults:
     stall: float = 0.0
     pause: float = 1.0
     unplug: float = 0.0
+    reset: float = 0.0
     brownout: float = 0.0
     baud: float = 0.0
 
@@ -303,7 +306,7 @@ class FaultyTransport:
     seed : int
         The same seed and the same traffic give the same faults.
     connect : callable, optional
-        Opens the transport anew, for faults after which that is needed.
+        Opens the transport anew after it was unplugged.
 
     Attributes
     ----------
@@ -315,7 +318,7 @@ class FaultyTransport:
     Raises
     ------
     DataError
-        If a board is to lose its power that is not virtual.
+        If a board is to be reset that is not virtual.
     """
 
     def __init__(
@@ -327,11 +330,13 @@ class FaultyTransport:
         seed: int = 0,
         connect: Callable[[], Transport] | None = None,
     ) -> None:
-        if (to_device.brownout or to_host.brownout) and not isinstance(transport, VirtualBoard):
-            raise DataError(
-                "only a virtual board loses its power by the fault `brownout`; leave it out, or "
-                "use model:, sim: or netlist:"
-            )
+        for kind in _BOARD_FAULTS:
+            asked = getattr(to_device, kind) or getattr(to_host, kind)
+            if asked and not isinstance(transport, VirtualBoard):
+                raise DataError(
+                    f"the fault {kind} is for virtual boards alone; leave it out, or use model:, "
+                    "sim: or netlist:"
+                )
         self.silent = False
         self.injected: Counter[str] = Counter()
         self._transport = transport
@@ -345,8 +350,6 @@ class FaultyTransport:
         self._queues: dict[str, deque[bytes | str]] = {way: deque() for way in self._ways}
         self._still_until = 0.0
         self._plugged = True
-        #: Seconds on the clocks of virtual boards that were here before.
-        self._earlier = 0.0
 
     def write(self, data: bytes) -> None:
         """Send bytes, with faults.
@@ -395,20 +398,16 @@ class FaultyTransport:
     def plug_in(self) -> None:
         """Plug the cable in again; what was on it is lost."""
         if not isinstance(self._transport, VirtualBoard):
-            self._open_anew()
+            assert self._connect is not None
+            self._transport.close()
+            self._transport = self._connect()
         self._plugged = True
-
-    def _open_anew(self) -> None:
-        assert self._connect is not None
-        self._earlier = self._now if isinstance(self._transport, VirtualBoard) else 0.0
-        self._transport.close()
-        self._transport = self._connect()
 
     @property
     def _now(self) -> float:
         """Seconds, by the clock of a virtual board if there is one."""
         if isinstance(self._transport, VirtualBoard):
-            return self._earlier + self._transport.use.elapsed
+            return self._transport.use.elapsed
         return time.monotonic()
 
     @property
@@ -435,8 +434,9 @@ class FaultyTransport:
         """Do to the line what is no matter of single bytes."""
         if fault == "stall":
             self._still_until = self._now + self._pause[way]
-        elif fault == "brownout":
-            self._open_anew()
+        elif fault in _BOARD_FAULTS:
+            assert isinstance(self._transport, VirtualBoard)
+            self._transport.reset(power=fault == "brownout")
         else:
             self._plugged = False
             for name, queue in self._queues.items():

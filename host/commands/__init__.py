@@ -20,6 +20,7 @@ from . import (
     selftest,
     serve,
     simulate,
+    soak,
     sweep,
     train,
     verify,
@@ -46,4 +47,5 @@ COMMANDS = {
     "plot": plot,
     "info": info,
     "selftest": selftest,
+    "soak": soak,
 }

@@ -178,7 +178,7 @@ class DeviceFuzz:
             before = self.frames
             self._batch_of(*self._load)
             for _ in range(8):
-                self._batch_of(b"".join(self._mutated(calm)))
+                self._batch_of(self._mutated(calm))
             sent += self.frames - before
             yield self.frames - before
 
@@ -202,18 +202,21 @@ class DeviceFuzz:
         """End the simulation."""
         self._gateware.close()
 
-    def _mutated(self, calm: bool) -> Iterator[bytes]:
-        """As many frames as the device has room for, besides those that check it."""
-        room = _BUFFER
+    def _mutated(self, calm: bool) -> bytes:
+        """As many frames as the device has room for."""
         while True:
-            data = self._lesson() or self._mutator.any()
-            if not self._allowed(data, calm):
-                continue
-            room -= len(data)
-            if room < 0:
-                return
-            self.frames += 1
-            yield data
+            pieces: list[bytes] = []
+            room = _BUFFER
+            while room > 0:
+                data = self._lesson() or self._mutator.any()
+                if self._allowed(data, calm):
+                    room -= len(data)
+                    pieces.append(data)
+            batch = b"".join(pieces[:-1])
+            # What is no frame by itself may be one together with what follows.
+            if self._allowed(batch, calm):
+                self.frames += len(pieces) - 1
+                return batch
 
     def _lesson(self) -> bytes:
         """Now and then a sample to learn from whose turn it is; else nothing."""
@@ -225,7 +228,8 @@ class DeviceFuzz:
 
     def _allowed(self, data: bytes, calm: bool) -> bool:
         """Whether the link's specification says what becomes of this, whenever it arrives."""
-        return all(self._specified(frame, calm) for frame in FrameDecoder().feed(b"\0" + data))
+        frames = FrameDecoder().feed(b"\0" + data + b"\0")
+        return all(self._specified(frame, calm) for frame in frames)
 
     def _specified(self, frame: Frame, calm: bool) -> bool:
         if frame.op == Op.READ_REGISTER:

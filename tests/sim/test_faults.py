@@ -289,15 +289,17 @@ def test_a_virtual_board_keeps_what_it_holds_while_unplugged():
     assert line.injected["unplug"] >= 3
 
 
-def test_a_brown_out_makes_a_board_forget():
-    line = FaultyLine("brownout=4e-3/0", seed=15)
+@pytest.mark.parametrize(("kind", "boots"), [("reset", 2), ("brownout", 1)])
+def test_a_board_that_is_reset_forgets(kind, boots):
+    line = FaultyLine(f"{kind}=3e-4/0", seed=15)
     with firstspike.open("model:", config=CONFIG, line=line, timeout=0.01) as device:
         device.write_register("steps", 9)
-        held = [device.read_register("steps") for _ in range(100)]
-    assert held[0] == 9
-    assert held[-1] == 1
-    assert sorted(held, reverse=True) == held
-    assert line.injected["brownout"] >= 1
+        assert device.read_register("steps") == 9
+        while not line.injected:
+            device.read_register("boots")
+        assert device.read_register("steps") == 1
+        assert device.read_register("boots") == boots
+    assert line.injected == {kind: 1}
 
 
 @pytest.mark.parametrize(
@@ -321,8 +323,9 @@ def test_a_text_that_describes_no_faults(text, sentence):
         FaultyLine(text)
 
 
-def test_only_a_virtual_board_loses_its_power_by_a_fault():
+@pytest.mark.parametrize("kind", ["reset", "brownout"])
+def test_only_a_virtual_board_is_reset_by_a_fault(kind):
     echo = Echo()
-    with pytest.raises(DataError, match="only a virtual board loses its power"):
-        FaultyLine("brownout=1e-3")(lambda: echo)
+    with pytest.raises(DataError, match=f"the fault {kind} is for virtual boards alone"):
+        FaultyLine(f"{kind}=1e-3")(lambda: echo)
     assert echo.closed
