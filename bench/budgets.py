@@ -25,7 +25,7 @@ def measure(budget: Budget) -> BuildReport:
     network = load_network(budget.network)
     built = build(
         board,
-        configure(board, network, budget.lanes, ways=budget.ways),
+        configure(board, network, budget.lanes, ways=budget.ways, learning=budget.learning),
         clock_hz=budget.clock_hz,
         constraint_hz=budget.constraint_hz,
         seed=budget.seed,
@@ -54,7 +54,7 @@ def main() -> int:
             excesses += found
             latency = report.latency_us.mean
             print(
-                f"{budget.name:<44} {report.build.used.luts:6} LUT {report.build.used.ffs:6} FF "
+                f"{budget.name:<48} {report.build.used.luts:6} LUT {report.build.used.ffs:6} FF "
                 f"{report.build.used.block_rams:4} block RAM {report.build.fmax_hz / 1e6:7.2f} MHz "
                 f"{latency:8.2f} µs  {'exceeds its budget' if found else 'within its budget'}",
                 flush=True,

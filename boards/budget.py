@@ -37,6 +37,8 @@ class Budget:
         Of each layer.
     ways : int
         Spikes a cycle into the last layer.
+    learning : bool
+        Whether the build learns.
     clock_hz, constraint_hz, seed : int
         As in :func:`firstspike.boards.build.build`.
     resources : Resources
@@ -54,11 +56,13 @@ class Budget:
     seed: int
     resources: Resources
     fmax_hz: int
+    learning: bool = False
 
     @property
     def name(self) -> str:
         """Tells it from others; the record's file has this name."""
-        return f"{self.board}_{self.network}_{self.lanes[0]}"
+        name = f"{self.board}_{self.network}_{self.lanes[0]}"
+        return f"{name}_learning" if self.learning else name
 
     def excesses(self, used: Resources, fmax_hz: float) -> list[str]:
         """What a build does not keep to, in a sentence each; none if it keeps to everything."""

@@ -28,6 +28,7 @@ USED = Resources(luts=3900, ffs=2000, block_rams=20, carries=100)
 
 def test_within():
     assert BUDGET.name == "icebreaker_digits-64-32-10_4"
+    assert replace(BUDGET, learning=True).name == "icebreaker_digits-64-32-10_4_learning"
     assert BUDGET.excesses(USED, 21e6) == []
 
 
@@ -75,6 +76,7 @@ def test_recorded_builds(budget):
     assert budget.network in names()
     config = Config.from_json(json.dumps(build["config"]))
     assert tuple(layer.lanes for layer in config.layers) == budget.lanes
+    assert config.learning == budget.learning
     assert build["constraint_hz"] == budget.constraint_hz
     assert build["seed"] == budget.seed
     assert build["available"] == asdict(boards.load(budget.board).resources)
