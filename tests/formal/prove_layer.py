@@ -159,6 +159,7 @@ def _arithmetic(m: Module, config: Config) -> tuple[Inside, list[_Neuron]]:
     with m.If(issued):
         m.d.sync += group.eq(Mux(closes, 0, group + 1))
     claim(m, (group < layer.groups) & (inside["issue_group"] == group), "a token has so many")
+    claim(m, inside["issue_offset"] == group * layer.rows, "each has its words")
     claim(m, taken(dut.i) == (issued & closes), "a token takes a cycle for each group")
 
     spikes, membranes = Signal(layer.lanes), Signal(layer.lanes * layer.membrane_bits)
