@@ -15,6 +15,7 @@ __all__ = [
     "Mismatch",
     "ModelFileError",
     "NoReply",
+    "NoisyLine",
     "PortError",
     "Refused",
 ]
@@ -68,6 +69,10 @@ class PortError(LinkError):
 
 class NoReply(LinkError):
     """A device that does not answer, or answers with bytes that are no frames."""
+
+
+class NoisyLine(NoReply):
+    """A line that has lost one frame more often than it may be sent again."""
 
 
 class DeviceLost(LinkError):

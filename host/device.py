@@ -8,6 +8,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -22,6 +23,7 @@ from .firmware.errors import (
     DeviceReset,
     LinkError,
     Mismatch,
+    NoisyLine,
     NoReply,
     PortError,
     Refused,
@@ -71,6 +73,9 @@ _RECOVERIES = 8
 
 #: Seconds between two attempts to find a lost device again.
 _RECONNECT_INTERVAL = 0.1
+
+#: See ``Device._pieces``.
+_FEWEST_PIECES, _MOST_PIECES = 4, 64
 
 _LEARNS = {Op.INFER_BITMAP: Op.LEARN_BITMAP, Op.INFER_SPIKES: Op.LEARN_SPIKES}
 
@@ -219,6 +224,9 @@ class Device:
         # Registers as they were when it had been loaded, and what of learning was written since.
         self._loaded: Mapping[str, int] = {}
         self._settings: dict[str, int] = {}
+        # Into so many pieces of its size, what the device's buffer holds is divided for moving
+        # memory: with four, the line stays busy while the device stores one.
+        self._pieces = _FEWEST_PIECES
         # Whether it has been found reset and does not yet hold all of that again.
         self._reloading = False
         # What the register `model` holds if nobody else has been here.
@@ -362,7 +370,8 @@ class Device:
             total=total, desc="load", unit="B", unit_scale=True, disable=None if progress else True
         ) as bar:
             for number, region in enumerate(self.config.regions):
-                self._fill(number, region, image.regions[region.name], bar)
+                data = image.regions[region.name]
+                self._in_pieces(partial(self._fill, number, region, data, bar))
         for name, value in image.registers.items():
             self.write_register(name, value)
         for name in self._differing(image.regions):
@@ -390,6 +399,14 @@ class Device:
 
     def _fill(self, number: int, region: Region, data: bytes, bar: Any) -> None:
         """Write the parts of a region that differ from ``data``."""
+        done = bar.n
+        try:
+            self._write_differing(number, region, data, bar)
+        except NoisyLine:
+            bar.n = done
+            raise
+
+    def _write_differing(self, number: int, region: Region, data: bytes, bar: Any) -> None:
         if self._crc(number, 0, region.words) == zlib.crc32(data):
             bar.update(len(data))
             return
@@ -922,15 +939,17 @@ class Device:
             If there is no such region.
         """
         number, region = self._region(name)
-        return b"".join(
-            self._link.stream(
-                Request(
-                    Op.READ_MEMORY,
-                    memory_address(number, word),
-                    _U32.pack(count),
-                    answer_bytes=count * region.lanes,
+        return self._in_pieces(
+            lambda: b"".join(
+                self._link.stream(
+                    Request(
+                        Op.READ_MEMORY,
+                        memory_address(number, word),
+                        _U32.pack(count),
+                        answer_bytes=count * region.lanes,
+                    )
+                    for word, count in self._spans(region)
                 )
-                for word, count in self._spans(region)
             )
         )
 
@@ -955,22 +974,35 @@ class Device:
             )
         self._image = self._mark = None
         self.write_register("model", 0)
-        written = self._link.stream(
-            Request(
-                Op.WRITE_MEMORY,
-                memory_address(number, word),
-                data[word * region.lanes : (word + count) * region.lanes],
+
+        def write() -> None:
+            written = self._link.stream(
+                Request(
+                    Op.WRITE_MEMORY,
+                    memory_address(number, word),
+                    data[word * region.lanes : (word + count) * region.lanes],
+                )
+                for word, count in self._spans(region)
             )
-            for word, count in self._spans(region)
-        )
-        for _ in written:
-            pass
+            for _ in written:
+                pass
+
+        self._in_pieces(write)
 
     def _spans(self, region: Region) -> list[tuple[int, int]]:
         """First word and number of words of each piece that a region is moved in."""
-        # A quarter of the buffer: the line stays busy while the device stores a frame.
-        most = max(1, self.config.buffer_bytes // 4 // region.lanes)
+        most = max(1, self.config.buffer_bytes // self._pieces // region.lanes)
         return [(word, min(most, region.words - word)) for word in range(0, region.words, most)]
+
+    def _in_pieces(self, move: Callable[[], _T]) -> _T:
+        """Move a memory region, in smaller and smaller pieces if the line loses the larger ones."""
+        while True:
+            try:
+                return move()
+            except NoisyLine:
+                if self._pieces >= _MOST_PIECES:
+                    raise
+                self._pieces *= 2
 
     def _region(self, name: str) -> tuple[int, Region]:
         regions = {region.name: number for number, region in enumerate(self.config.regions)}

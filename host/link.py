@@ -5,12 +5,14 @@ and says what to write. :class:`Link` moves its bytes over a transport, which is
 ``write``, ``read`` and ``close``: a serial port, a socket, a simulator.
 """
 
+import itertools
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from .firmware.errors import ConfigurationMismatch, DataError, NoReply, Refused
+from .firmware.errors import ConfigurationMismatch, DataError, NoisyLine, NoReply, Refused
 from .firmware.framing import FRAME_OVERHEAD, Frame, FrameDecoder
 from .firmware.protocol import ANSWER, Hello, Op, Status
 
@@ -22,6 +24,15 @@ _WINDOW = 128
 
 #: Credit before the device has told its buffer: enough for one greeting.
 _FIRST_CREDIT = 64
+
+#: Requests in turn that may be on their way at any rate: enough for one of them to get through, so
+#: that the loss of the others is heard of without waiting.
+_LEAST_IN_TURN = 8.0
+
+#: Share of the time-out that is waited for an answer once the device is known to be quick, and what
+#: the wait is multiplied by with each answer.
+_SHORTEST_WAIT = 1 / 16
+_SHORTER = 0.5
 
 #: Times that a greeting is sent again before there is no device.
 _SILENCES = 3
@@ -127,13 +138,15 @@ _ERRORS = (
 class _Pending:
     """A request that waits for its answer."""
 
-    __slots__ = ("attempts", "cost", "frame", "request")
+    __slots__ = ("attempts", "cost", "frame", "request", "sent")
 
     def __init__(self, request: Request, frame: bytes) -> None:
         self.request = request
         self.frame = frame
         self.cost = max(len(frame), request.answer_bytes + FRAME_OVERHEAD)
         self.attempts = 1
+        #: Numbers of its transmissions that may still be answered.
+        self.sent: deque[int] = deque()
 
 
 class Exchange:
@@ -141,11 +154,15 @@ class Exchange:
 
     The device answers in the order in which frames reach it. So an answer tells that every frame
     sent before its own, and still unanswered, was lost on the way out or back: these are sent
-    again at once, under the same sequence number. Only silence needs a clock, see :meth:`resend`.
+    again at once, under the same sequence number. Of a request that was sent more than once, an
+    answer counts as that to the first transmission that may still be answered. Only silence needs a
+    clock, see :meth:`resend`.
 
     Requests that the device takes in turn are refused while one before them is missing. Each is
     sent again when that is heard, and so after the missing one and in the order in which they were
-    made.
+    made. All that is on its way behind a missing one is sent in vain. So after each loss, half as
+    many are on their way, and with each answer a little more, as in the congestion control of TCP
+    (Jacobson, 1988).
 
     Parameters
     ----------
@@ -176,6 +193,11 @@ class Exchange:
         # In the order of transmission, which is the order of the answers.
         self._pending: dict[int, _Pending] = {}
         self._in_flight = 0
+        # Number of the last transmission, and of the last that an answer told of.
+        self._last = self._heard = 0
+        # Requests in turn that are on their way, and how many may be.
+        self._in_turn = 0
+        self._most_in_turn = float(_WINDOW)
         # Answers whose turn has not come, by sequence number, and the number whose turn it is.
         self._answered: dict[int, bytes] = {}
         self._turn = 0
@@ -192,6 +214,8 @@ class Exchange:
         # Recoding adds a byte for each 254, and the zero; a little more keeps this simple.
         coded = FRAME_OVERHEAD + len(request.payload) + len(request.payload) // 128 + 4
         cost = max(coded, request.answer_bytes + FRAME_OVERHEAD)
+        if request.in_turn and self._in_turn >= self._most_in_turn:
+            return False
         return (self._seq - self._turn) % 256 < _WINDOW and self._in_flight + cost <= self.credit
 
     def submit(self, request: Request) -> None:
@@ -211,6 +235,7 @@ class Exchange:
         pending = _Pending(request, frame)
         self._pending[self._seq] = pending
         self._in_flight += pending.cost
+        self._in_turn += request.in_turn
         self._seq = (self._seq + 1) % 256
         self._send(pending)
 
@@ -254,6 +279,8 @@ class Exchange:
         self.statistics.silences += 1
         # What the line made up meanwhile must not become the head of a frame.
         self._outgoing += _TERMINATOR
+        for pending in self._pending.values():
+            pending.sent.clear()
         self._send_all_again(list(self._pending))
 
     def answers(self) -> Iterator[bytes]:
@@ -267,11 +294,13 @@ class Exchange:
         """Forget every request, and close what may have been written of a frame."""
         self._pending.clear()
         self._answered.clear()
-        self._in_flight = 0
+        self._in_flight = self._in_turn = 0
         self._turn = self._seq
         self._outgoing[:] = _TERMINATOR
 
     def _send(self, pending: _Pending) -> None:
+        self._last += 1
+        pending.sent.append(self._last)
         self._outgoing += pending.frame
         self.statistics.frames_sent += 1
 
@@ -288,7 +317,7 @@ class Exchange:
     def _send_again(self, pending: _Pending) -> None:
         pending.attempts += 1
         if pending.attempts > self._retries + 1:
-            raise NoReply(
+            raise NoisyLine(
                 f"a request got lost {self._retries + 1} times; the line is too noisy, so lower "
                 "the baud rate or check the cable"
             )
@@ -301,18 +330,22 @@ class Exchange:
         if pending is None or frame.op != pending.request.op | ANSWER:
             self.statistics.stray += 1
             return
-        lost = []
-        for seq in self._pending:
-            if seq == frame.seq:
-                break
-            lost.append(seq)
+        lost = self._lost_before(pending)
         if self._came_early(frame, pending):
-            # It reached the device, so the line cannot be blamed for this attempt.
-            pending.attempts -= 1
-            self._send_all_again([*lost, frame.seq])
+            if lost:
+                self._most_in_turn = max(self._in_turn / 2, _LEAST_IN_TURN)
+            pending.sent.popleft()
+            if not pending.sent:
+                # It reached the device, so the line cannot be blamed for this attempt.
+                pending.attempts -= 1
+                lost.append(frame.seq)
+            self._send_all_again(lost)
             return
         del self._pending[frame.seq]
         self._in_flight -= pending.cost
+        if pending.request.in_turn:
+            self._in_turn -= 1
+            self._most_in_turn = min(self._most_in_turn + 1 / self._most_in_turn, _WINDOW)
         repeated = pending.request.in_turn and frame.arg == Status.REPEATED
         if frame.arg != Status.OK and not repeated:
             self.statistics.refused += 1
@@ -322,6 +355,20 @@ class Exchange:
         self.statistics.requests += 1
         self._answered[frame.seq] = frame.payload
         self._send_all_again(lost)
+
+    def _lost_before(self, answered: _Pending) -> list[int]:
+        """Requests of which an answer tells that no transmission will be answered any more."""
+        sent = answered.sent
+        while len(sent) > 1 and sent[0] < self._heard:
+            sent.popleft()
+        self._heard = max(self._heard, sent[0])
+        # They stand in the order of their last transmissions.
+        return [
+            seq
+            for seq, _ in itertools.takewhile(
+                lambda item: item[1].sent[-1] < sent[0], self._pending.items()
+            )
+        ]
 
     def _came_early(self, frame: Frame, pending: _Pending) -> bool:
         """Whether a request was refused because one before it is missing."""
@@ -351,7 +398,9 @@ class Link:
         What the errors call the device, such as ``/dev/ttyUSB1 at 1000000 baud``.
     timeout : float
         Seconds of silence after which unanswered requests are sent again. It must exceed the time
-        that a full device buffer takes on the line.
+        that a full device buffer takes on the line. While answers come, a sixteenth of it will do;
+        each silence doubles the wait, and an answer that comes twice, as after too short a one,
+        makes it whole again.
     retries : int
     statistics : Statistics, optional
         See :class:`Exchange`.
@@ -367,7 +416,7 @@ class Link:
     ) -> None:
         self._transport = transport
         self._name = name
-        self._timeout = timeout
+        self._timeout = self._wait = timeout
         self._retries = retries
         self._exchange = Exchange(retries=retries, statistics=statistics)
         self._settled = False
@@ -446,7 +495,8 @@ class Link:
                 request = next(upcoming, None)
             if outgoing := exchange.outgoing():
                 self._transport.write(outgoing)
-            data = self._transport.read(self._timeout)
+            data = self._transport.read(self._wait)
+            stray = self.statistics.stray
             try:
                 heard = exchange.receive(data)
             except Refused:
@@ -454,6 +504,8 @@ class Link:
                 raise
             if heard:
                 silences = 0
+                quicker = max(self._timeout * _SHORTEST_WAIT, self._wait * _SHORTER)
+                self._wait = quicker if self.statistics.stray == stray else self._timeout
             elif data and time.monotonic() < deadline:
                 self._noise = data
                 continue
@@ -461,6 +513,7 @@ class Link:
                 raise NoReply(self._explain_silence())
             else:
                 silences += 1
+                self._wait = min(self._timeout, 2 * self._wait)
                 exchange.resend()
             yield from exchange.answers()
             deadline = time.monotonic() + self._timeout

@@ -21,7 +21,7 @@ LEARNING = Config.for_network(CASE.network, [4] * len(CASE.config.layers), learn
 #: Everything that can happen to a line, and to a device at its end.
 EVERYTHING = (
     "flip=4e-5,drop=3e-4,insert=3e-4,duplicate=3e-4,burst=5e-5,lose=5e-3,repeat=5e-3,stall=1e-4,"
-    "pause=0.05,unplug=1e-4,reset=5e-5,brownout=5e-5"
+    "pause=0.05,unplug=1e-4,reset=3e-5,brownout=2e-5"
 )
 
 
