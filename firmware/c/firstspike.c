@@ -69,7 +69,7 @@ struct call {
     size_t most;
 };
 
-static enum firstspike_error make_call(void *context, size_t index,
+static enum firstspike_error make_call(void *context, uint32_t index,
                                        struct firstspike_request *request)
 {
     const struct call *call = context;
@@ -78,7 +78,7 @@ static enum firstspike_error make_call(void *context, size_t index,
     return FIRSTSPIKE_OK;
 }
 
-static enum firstspike_error take_call(void *context, size_t index, const uint8_t *payload,
+static enum firstspike_error take_call(void *context, uint32_t index, const uint8_t *payload,
                                        size_t count)
 {
     const struct call *call = context;

@@ -157,9 +157,9 @@ enum firstspike_error firstspike_read_counters(struct firstspike *device,
 /* Words of a memory region. A word has a byte for each lane and is moved whole. */
 struct firstspike_span {
     uint8_t region;
+    uint16_t word_bytes;
     uint32_t word; /* the first */
     uint32_t words;
-    uint32_t word_bytes;
 };
 
 /* Reads words into `bytes`, which holds words * word_bytes bytes. */
@@ -186,8 +186,8 @@ enum firstspike_error firstspike_memory_crc(struct firstspike *device,
  */
 struct firstspike_source {
     const uint8_t *bytes;
-    size_t count;
-    bool (*read)(void *user, size_t offset, uint8_t *bytes, size_t count);
+    uint32_t count;
+    bool (*read)(void *user, uint32_t offset, uint8_t *bytes, size_t count);
     void *user;
     uint8_t *buffer;
     size_t capacity;
@@ -264,7 +264,7 @@ struct firstspike_outcome {
  * again. Outcomes are complete only if the call returns OK.
  */
 enum firstspike_error firstspike_infer_many(struct firstspike *device,
-                                            const struct firstspike_sample *samples, size_t count,
+                                            const struct firstspike_sample *samples, uint32_t count,
                                             struct firstspike_outcome *outcomes);
 
 /* Classifies one sample. */
@@ -288,7 +288,7 @@ struct firstspike_lesson {
  * The outcomes are those before each update.
  */
 enum firstspike_error firstspike_learn(struct firstspike *device,
-                                       const struct firstspike_lesson *lessons, size_t count,
+                                       const struct firstspike_lesson *lessons, uint32_t count,
                                        uint32_t number, struct firstspike_outcome *outcomes);
 
 /* Self-test */

@@ -7,7 +7,7 @@
 
 static inline uint16_t firstspike_get_u16(const uint8_t *bytes)
 {
-    return (uint16_t)(bytes[0] | bytes[1] << 8);
+    return (uint16_t)(bytes[0] | (uint16_t)bytes[1] << 8);
 }
 
 static inline uint32_t firstspike_get_u32(const uint8_t *bytes)

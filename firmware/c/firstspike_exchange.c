@@ -5,7 +5,7 @@
 
 /* A request that waits for its answer. */
 struct flight {
-    size_t index;
+    uint32_t index;
     uint16_t attempts;
     uint8_t op;
     uint8_t seq;
@@ -16,7 +16,7 @@ struct exchange {
     struct firstspike *device;
     const struct firstspike_task *task;
     enum firstspike_error result; /* the first request that failed */
-    size_t next;                  /* request to make */
+    uint32_t next;                /* request to make */
     uint32_t since_ms;            /* when something was last sent, or answered */
     size_t limit;
     size_t count;
@@ -33,12 +33,12 @@ static size_t flight_limit(const struct firstspike *device, const struct firstsp
 {
     if (task->longest > device->greeting.buffer_bytes)
         return 0;
-    size_t limit = device->greeting.buffer_bytes / firstspike_coded_bytes(task->longest);
-    if (limit > FIRSTSPIKE_MAX_IN_FLIGHT)
-        limit = FIRSTSPIKE_MAX_IN_FLIGHT;
+    const size_t coded = firstspike_coded_bytes(task->longest);
+    const uint32_t room = (uint32_t)(device->greeting.buffer_bytes / coded);
+    size_t limit = FIRSTSPIKE_MAX_IN_FLIGHT;
     if (limit > device->in_flight)
         limit = device->in_flight > 0 ? device->in_flight : 1;
-    return limit;
+    return room < limit ? (size_t)room : limit;
 }
 
 static struct flight remove_flight(struct exchange *exchange, size_t position)
@@ -122,7 +122,7 @@ static enum firstspike_error error_of_status(uint32_t status)
 }
 
 /* Takes the answer to a request that is no longer in flight. */
-static enum firstspike_error settle(const struct exchange *exchange, size_t index,
+static enum firstspike_error settle(const struct exchange *exchange, uint32_t index,
                                     const struct firstspike_frame *frame)
 {
     const struct firstspike_task *task = exchange->task;
@@ -159,7 +159,7 @@ static enum firstspike_error match(struct exchange *exchange, const struct first
         exchange->flights[position].attempts--;
         return relaunch(exchange, position + 1);
     }
-    const size_t index = remove_flight(exchange, position).index;
+    const uint32_t index = remove_flight(exchange, position).index;
     const enum firstspike_error error = settle(exchange, index, frame);
     if (exchange->result == FIRSTSPIKE_OK)
         exchange->result = error;

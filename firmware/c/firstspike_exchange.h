@@ -20,17 +20,17 @@ struct firstspike_request {
 
 /* Requests that are made one after the other. */
 struct firstspike_task {
-    size_t requests;
+    uint32_t requests;
     size_t longest;  /* payload of any of them, in bytes */
     uint8_t *answer; /* where payloads of answers go as they come in */
     size_t capacity;
     /* The device takes each request only after those before it, and tells if it comes twice. */
     bool in_turn;
     /* Makes request `index`, again if it got lost; its payload has to last until it is sent. */
-    enum firstspike_error (*make)(void *context, size_t index, struct firstspike_request *request);
+    enum firstspike_error (*make)(void *context, uint32_t index, struct firstspike_request *request);
     /* Takes an answer of `count` bytes, of which `capacity` were kept; NULL if it was lost, but a
        request in turn was carried out. Answers may come in another order than their requests. */
-    enum firstspike_error (*take)(void *context, size_t index, const uint8_t *payload,
+    enum firstspike_error (*take)(void *context, uint32_t index, const uint8_t *payload,
                                   size_t count);
     void *context;
 };

@@ -61,7 +61,7 @@ struct inference {
     uint32_t model;
 };
 
-static enum firstspike_error make_inference(void *context, size_t index,
+static enum firstspike_error make_inference(void *context, uint32_t index,
                                             struct firstspike_request *request)
 {
     const struct inference *inference = context;
@@ -75,7 +75,7 @@ static enum firstspike_error make_inference(void *context, size_t index,
     return FIRSTSPIKE_OK;
 }
 
-static enum firstspike_error take_inference(void *context, size_t index, const uint8_t *payload,
+static enum firstspike_error take_inference(void *context, uint32_t index, const uint8_t *payload,
                                             size_t count)
 {
     const struct inference *inference = context;
@@ -83,7 +83,7 @@ static enum firstspike_error take_inference(void *context, size_t index, const u
 }
 
 enum firstspike_error firstspike_infer_many(struct firstspike *device,
-                                            const struct firstspike_sample *samples, size_t count,
+                                            const struct firstspike_sample *samples, uint32_t count,
                                             struct firstspike_outcome *outcomes)
 {
     struct inference inference = {
@@ -94,7 +94,7 @@ enum firstspike_error firstspike_infer_many(struct firstspike *device,
                                    .make = make_inference,
                                    .take = take_inference,
                                    .context = &inference};
-    for (size_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++)
         if (samples[i].count > task.longest)
             task.longest = samples[i].count;
     return firstspike_exchange(device, &task);
@@ -115,7 +115,7 @@ struct learning {
     uint32_t number;
 };
 
-static enum firstspike_error make_lesson(void *context, size_t index,
+static enum firstspike_error make_lesson(void *context, uint32_t index,
                                          struct firstspike_request *request)
 {
     const struct learning *learning = context;
@@ -123,13 +123,13 @@ static enum firstspike_error make_lesson(void *context, size_t index,
     *request = (struct firstspike_request){
         .op = lesson->sample.coding == FIRSTSPIKE_BITMAP ? FIRSTSPIKE_LEARN_BITMAP
                                                          : FIRSTSPIKE_LEARN_SPIKES,
-        .arg = FIRSTSPIKE_LEARNING_ARGUMENT(lesson->label, learning->number + (uint32_t)index),
+        .arg = FIRSTSPIKE_LEARNING_ARGUMENT(lesson->label, learning->number + index),
         .payload = lesson->sample.bytes,
         .count = lesson->sample.count};
     return FIRSTSPIKE_OK;
 }
 
-static enum firstspike_error take_lesson(void *context, size_t index, const uint8_t *payload,
+static enum firstspike_error take_lesson(void *context, uint32_t index, const uint8_t *payload,
                                          size_t count)
 {
     const struct learning *learning = context;
@@ -141,7 +141,7 @@ static enum firstspike_error take_lesson(void *context, size_t index, const uint
 }
 
 enum firstspike_error firstspike_learn(struct firstspike *device,
-                                       const struct firstspike_lesson *lessons, size_t count,
+                                       const struct firstspike_lesson *lessons, uint32_t count,
                                        uint32_t number, struct firstspike_outcome *outcomes)
 {
     struct learning learning = {.lessons = lessons, .outcomes = outcomes, .number = number};
@@ -152,7 +152,7 @@ enum firstspike_error firstspike_learn(struct firstspike *device,
                                    .make = make_lesson,
                                    .take = take_lesson,
                                    .context = &learning};
-    for (size_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++)
         if (lessons[i].sample.count > task.longest)
             task.longest = lessons[i].sample.count;
     return firstspike_exchange(device, &task);

@@ -25,7 +25,7 @@ static uint32_t piece_words(const struct firstspike *device, const struct firsts
 
 /* Sources */
 
-enum firstspike_error firstspike_fetch(const struct firstspike_source *source, size_t offset,
+enum firstspike_error firstspike_fetch(const struct firstspike_source *source, uint32_t offset,
                                        size_t count, const uint8_t **bytes)
 {
     if (source->bytes != NULL) {
@@ -47,25 +47,25 @@ enum firstspike_error firstspike_fetch(const struct firstspike_source *source, s
 struct copy {
     const struct firstspike_span *span;
     const struct firstspike_source *source;
-    size_t offset;
+    uint32_t offset;
     uint32_t piece_words;
 };
 
-static enum firstspike_error make_write(void *context, size_t index,
+static enum firstspike_error make_write(void *context, uint32_t index,
                                         struct firstspike_request *request)
 {
     const struct copy *copy = context;
     const struct firstspike_span *span = copy->span;
-    const uint32_t word = (uint32_t)index * copy->piece_words;
+    const uint32_t word = index * copy->piece_words;
     const uint32_t words = smaller(copy->piece_words, span->words - word);
     *request = (struct firstspike_request){.op = FIRSTSPIKE_WRITE_MEMORY,
                                            .arg = address_of(span, word),
-                                           .count = (size_t)words * span->word_bytes};
-    return firstspike_fetch(copy->source, copy->offset + (size_t)word * span->word_bytes,
+                                           .count = (size_t)(words * span->word_bytes)};
+    return firstspike_fetch(copy->source, copy->offset + word * span->word_bytes,
                             request->count, &request->payload);
 }
 
-static enum firstspike_error take_write(void *context, size_t index, const uint8_t *payload,
+static enum firstspike_error take_write(void *context, uint32_t index, const uint8_t *payload,
                                         size_t count)
 {
     (void)context;
@@ -77,7 +77,7 @@ static enum firstspike_error take_write(void *context, size_t index, const uint8
 enum firstspike_error firstspike_copy_to_memory(struct firstspike *device,
                                                 const struct firstspike_span *span,
                                                 const struct firstspike_source *source,
-                                                size_t offset)
+                                                uint32_t offset)
 {
     if (span->word_bytes == 0)
         return FIRSTSPIKE_BAD_LENGTH;
@@ -94,7 +94,7 @@ enum firstspike_error firstspike_copy_to_memory(struct firstspike *device,
     }
     const struct firstspike_task task = {
         .requests = span->words / copy.piece_words + (span->words % copy.piece_words != 0),
-        .longest = (size_t)copy.piece_words * span->word_bytes,
+        .longest = (size_t)(copy.piece_words * span->word_bytes),
         .make = make_write,
         .take = take_write,
         .context = &copy};
@@ -106,7 +106,7 @@ enum firstspike_error firstspike_write_memory(struct firstspike *device,
                                               const uint8_t *bytes)
 {
     const struct firstspike_source source = {.bytes = bytes,
-                                             .count = (size_t)span->words * span->word_bytes};
+                                             .count = span->words * span->word_bytes};
     return firstspike_copy_to_memory(device, span, &source, 0);
 }
 
@@ -132,7 +132,7 @@ enum firstspike_error firstspike_read_memory(struct firstspike *device,
     enum firstspike_error error = FIRSTSPIKE_OK;
     for (uint32_t word = 0; word < span->words && error == FIRSTSPIKE_OK;) {
         const uint32_t words = smaller(most, span->words - word);
-        const size_t count = (size_t)words * span->word_bytes;
+        const size_t count = (size_t)(words * span->word_bytes);
         error = ask(device, FIRSTSPIKE_READ_MEMORY, address_of(span, word), words, bytes, count);
         bytes += count;
         word += words;

@@ -5,18 +5,18 @@
 
 /* The table */
 
-static size_t setting_offset(size_t index)
+static uint32_t setting_offset(uint8_t index)
 {
-    return FIRSTSPIKE_PACKED_BYTES + index * FIRSTSPIKE_PACKED_SETTING_BYTES;
+    return FIRSTSPIKE_PACKED_BYTES + (uint32_t)index * FIRSTSPIKE_PACKED_SETTING_BYTES;
 }
 
-static size_t region_offset(const struct firstspike_model *model, size_t index)
+static uint32_t region_offset(const struct firstspike_model *model, uint8_t index)
 {
-    return setting_offset(model->settings) + index * FIRSTSPIKE_PACKED_REGION_BYTES;
+    return setting_offset(model->settings) + (uint32_t)index * FIRSTSPIKE_PACKED_REGION_BYTES;
 }
 
 /* Where the contents of the first region begin, behind the CRC of the table. */
-static size_t contents_offset(const struct firstspike_model *model)
+static uint32_t contents_offset(const struct firstspike_model *model)
 {
     return region_offset(model, model->regions) + 4;
 }
@@ -41,11 +41,11 @@ static enum firstspike_error read_head(struct firstspike_model *model)
 /* Head and table are followed by their CRC. */
 static enum firstspike_error check_table(const struct firstspike_model *model)
 {
-    const size_t end = contents_offset(model) - 4;
+    const uint32_t end = contents_offset(model) - 4;
     uint32_t crc = 0;
     const uint8_t *bytes;
     enum firstspike_error error;
-    for (size_t offset = 0; offset < end; offset += 4) {
+    for (uint32_t offset = 0; offset < end; offset += 4) {
         error = firstspike_fetch(model->source, offset, 4, &bytes);
         if (error != FIRSTSPIKE_OK)
             return error;
@@ -77,14 +77,19 @@ enum firstspike_error firstspike_each_region(struct firstspike *device,
                                                        FIRSTSPIKE_PACKED_REGION_BYTES, &entry);
         if (error != FIRSTSPIKE_OK)
             return error;
-        region.span.region = i;
-        region.span.words = firstspike_get_u32(entry + FIRSTSPIKE_PACKED_REGION_WORDS);
-        region.span.word_bytes = firstspike_get_u32(entry + FIRSTSPIKE_PACKED_REGION_WORD_BYTES);
+        const uint32_t word_bytes =
+            firstspike_get_u32(entry + FIRSTSPIKE_PACKED_REGION_WORD_BYTES);
+        if (word_bytes > UINT16_MAX)
+            return FIRSTSPIKE_BAD_MODEL;
+        region.span = (struct firstspike_span){
+            .region = i,
+            .word_bytes = (uint16_t)word_bytes,
+            .words = firstspike_get_u32(entry + FIRSTSPIKE_PACKED_REGION_WORDS)};
         region.crc = firstspike_get_u32(entry + FIRSTSPIKE_PACKED_REGION_CRC);
         error = visit(device, source, &region);
         if (error != FIRSTSPIKE_OK)
             return error;
-        region.offset += (size_t)region.span.words * region.span.word_bytes;
+        region.offset += region.span.words * region.span.word_bytes;
     }
     return FIRSTSPIKE_OK;
 }
@@ -97,7 +102,7 @@ static enum firstspike_error each_setting(struct firstspike *device,
                                           const struct firstspike_model *model,
                                           visit_setting *visit)
 {
-    for (size_t i = 0; i < model->settings; i++) {
+    for (uint8_t i = 0; i < model->settings; i++) {
         const uint8_t *entry;
         enum firstspike_error error = firstspike_fetch(model->source, setting_offset(i),
                                                        FIRSTSPIKE_PACKED_SETTING_BYTES, &entry);

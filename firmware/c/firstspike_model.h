@@ -18,7 +18,7 @@ struct firstspike_model {
 struct firstspike_region {
     struct firstspike_span span;
     uint32_t crc;
-    size_t offset; /* of its contents in the source */
+    uint32_t offset; /* of its contents in the source */
 };
 
 /* Reads head and table; BAD_MODEL if they are damaged or of another version. */

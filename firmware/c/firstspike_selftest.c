@@ -54,11 +54,11 @@ static bool hash_bit(uint32_t number)
  * Fetches bytes of a pattern that differs from word to word. Each is 0 or 255, which memories of
  * any width keep, since they extend the sign. `user` is what to invert the pattern with.
  */
-static bool read_pattern(void *user, size_t offset, uint8_t *bytes, size_t count)
+static bool read_pattern(void *user, uint32_t offset, uint8_t *bytes, size_t count)
 {
     const uint8_t *inverted = user;
     for (size_t i = 0; i < count; i++)
-        bytes[i] = (hash_bit((uint32_t)(offset + i)) ? 0xff : 0x00) ^ *inverted;
+        bytes[i] = (hash_bit(offset + (uint32_t)i) ? 0xff : 0x00) ^ *inverted;
     return true;
 }
 
@@ -78,7 +78,7 @@ static enum firstspike_error check_region(struct firstspike *device,
     for (uint32_t word = 0; word < span->words; word++) {
         const uint8_t *bytes;
         const enum firstspike_error error =
-            firstspike_fetch(pattern, region->offset + (size_t)word * span->word_bytes,
+            firstspike_fetch(pattern, region->offset + word * span->word_bytes,
                              span->word_bytes, &bytes);
         if (error != FIRSTSPIKE_OK)
             return error;

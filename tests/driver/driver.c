@@ -29,7 +29,7 @@ static char *rest;
 static struct firstspike_sample samples[MAX_SAMPLES];
 static struct firstspike_lesson lessons[MAX_SAMPLES];
 static struct firstspike_outcome outcomes[MAX_SAMPLES];
-static size_t sample_count;
+static uint32_t sample_count;
 static uint8_t bytes[MAX_BYTES];
 static size_t byte_count;
 
@@ -163,7 +163,7 @@ static struct firstspike_span read_span(void)
     span.region = (uint8_t)number();
     span.word = (uint32_t)number();
     span.words = (uint32_t)number();
-    span.word_bytes = (uint32_t)number();
+    span.word_bytes = (uint16_t)number();
     return span;
 }
 
@@ -210,7 +210,7 @@ static enum firstspike_error memory_crc(void)
 static uint8_t model[MAX_BYTES];
 static size_t model_count;
 
-static bool read_model(void *user, size_t offset, uint8_t *to, size_t count)
+static bool read_model(void *user, uint32_t offset, uint8_t *to, size_t count)
 {
     (void)user;
     if (offset > model_count || count > model_count - offset)
@@ -225,7 +225,8 @@ static enum firstspike_error with_model(
 {
     struct firstspike_source source = {.bytes = model, .read = read_model};
     source.capacity = (size_t)number();
-    model_count = source.count = read_hex(model, sizeof model);
+    model_count = read_hex(model, sizeof model);
+    source.count = (uint32_t)model_count;
     if (source.capacity > 0) {
         source.bytes = NULL;
         source.buffer = exact(source.capacity);
@@ -267,7 +268,7 @@ static enum firstspike_error selftest(void)
 
 static enum firstspike_error clear_samples(void)
 {
-    for (size_t i = 0; i < sample_count; i++)
+    for (uint32_t i = 0; i < sample_count; i++)
         free((uint8_t *)(uintptr_t)samples[i].bytes);
     sample_count = 0;
     return FIRSTSPIKE_OK;
@@ -316,7 +317,7 @@ static enum firstspike_error learn(void)
 
 static void print_outcomes(void)
 {
-    for (size_t i = 0; i < sample_count; i++) {
+    for (uint32_t i = 0; i < sample_count; i++) {
         const struct firstspike_outcome *outcome = &outcomes[i];
         printf(" %u,%u,%d,%d,%" PRIu32, outcome->label, outcome->step, outcome->fired,
                outcome->repeated, outcome->cycles);

@@ -1,0 +1,79 @@
+"""The C sources: current, and clean with every compiler that firmware is built with."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+from c_driver import C_FOLDER, SOURCES, STRICT, compiler
+from driver_case import IMAGE
+from firstspike.firmware.c_header import PATH, c_header
+from firstspike.firmware.packed import c_source, pack
+
+TARGETS = {
+    "cortex-m0+": ("-target", "thumb-freestanding-eabi", "-mcpu=cortex_m0plus"),
+    "cortex-m4": ("-target", "thumb-freestanding-eabi", "-mcpu=cortex_m4"),
+    "rv32": ("-target", "riscv32-freestanding-none", "-mcpu=generic_rv32+m+c"),
+    "big-endian": ("-target", "powerpc-freestanding-none"),
+    "16-bit": ("-target", "msp430-freestanding-none"),
+    "64-bit": ("-target", "x86_64-linux-gnu"),
+}
+
+
+def test_the_header_is_current():
+    assert PATH.read_text() == c_header(), "run python -m firstspike.firmware.c_header"
+
+
+def test_the_header_in_numbers():
+    text = c_header()
+    assert "#define FIRSTSPIKE_PROTOCOL_VERSION 4\n" in text
+    assert "    FIRSTSPIKE_INFER_BITMAP = 0x07,\n" in text
+    assert "#define FIRSTSPIKE_REGISTER_THRESHOLD(layer) (0x10u + (layer))\n" in text
+    assert "#define FIRSTSPIKE_HELLO_DIGEST 8\n" in text
+    assert "#define FIRSTSPIKE_HELLO_BYTES 44\n" in text
+    assert "#define FIRSTSPIKE_OUTCOME_BYTES 10\n" in text
+    assert "    STATUS(NO_MODEL, 10, \\\n" in text
+    assert "#define FIRSTSPIKE_STEP_WORD 0x8000u" in text
+
+
+@pytest.mark.parametrize("optimise", ["-O0", "-Os", "-O3"])
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_the_system_compiler(source, optimise, tmp_path):
+    command = [compiler(), *STRICT, optimise, "-c", source, "-o", tmp_path / "out.o"]
+    subprocess.run(command, check=True, timeout=60)
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+def test_clang(target, tmp_path):
+    pytest.importorskip("ziglang", reason="there is no cross compiler; pip install ziglang")
+    for source in SOURCES:
+        command = [sys.executable, "-m", "ziglang", "cc", *target, *STRICT, "-Os", "-c", source]
+        subprocess.run([*command, "-o", tmp_path / "out.o"], check=True, timeout=120)
+
+
+def test_a_header_in_cplusplus(tmp_path):
+    source = tmp_path / "user.cpp"
+    source.write_text('extern "C" {\n#include "firstspike.h"\n}\nint main() { return 0; }\n')
+    command = ["c++", "-std=c++17", "-Wall", "-Werror", f"-I{C_FOLDER}", "-fsyntax-only", source]
+    subprocess.run(command, check=True, timeout=60)
+
+
+def test_nothing_but_the_freestanding_headers():
+    for path in [*SOURCES, *C_FOLDER.glob("*.h")]:
+        included = re.findall(r"#include <(.*)>", path.read_text())
+        assert set(included) <= {"stdbool.h", "stddef.h", "stdint.h"}, path.name
+
+
+def test_a_model_as_c(tmp_path):
+    """The array holds the packed model, byte for byte."""
+    (tmp_path / "model.h").write_text(c_source(IMAGE, "8x8 digits"))
+    (tmp_path / "main.c").write_text(
+        '#include <stdio.h>\n#include "model.h"\nint main(void) {\n'
+        "fwrite(model_8x8_digits, 1, sizeof model_8x8_digits, stdout);\n"
+        "return MODEL_8X8_DIGITS_CRC == 0 || MODEL_8X8_DIGITS_DIGEST == 0;\n}\n"
+    )
+    program = tmp_path / "main"
+    strict = ("-std=c99", "-Wall", "-Wpedantic", "-Werror")
+    command = [compiler(), *strict, tmp_path / "main.c", "-o", program]
+    subprocess.run(command, check=True, timeout=60)
+    assert subprocess.run([program], capture_output=True, check=True).stdout == pack(IMAGE)
