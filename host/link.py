@@ -268,8 +268,13 @@ class Exchange:
             self._take(frame)
         return heard
 
-    def resend(self) -> None:
+    def resend(self, *, hasty: bool = False) -> None:
         """Send everything unanswered again: nothing has been heard for too long.
+
+        Parameters
+        ----------
+        hasty : bool
+            The wait was short, so that this counts for nobody as an attempt.
 
         Raises
         ------
@@ -281,6 +286,7 @@ class Exchange:
         self._outgoing += _TERMINATOR
         for pending in self._pending.values():
             pending.sent.clear()
+            pending.attempts -= hasty
         self._send_all_again(list(self._pending))
 
     def answers(self) -> Iterator[bytes]:
@@ -512,9 +518,10 @@ class Link:
             elif silences >= (self._retries if self._plausible else _SILENCES):
                 raise NoReply(self._explain_silence())
             else:
-                silences += 1
+                hasty = self._wait < self._timeout
+                silences += not hasty
                 self._wait = min(self._timeout, 2 * self._wait)
-                exchange.resend()
+                exchange.resend(hasty=hasty)
             yield from exchange.answers()
             deadline = time.monotonic() + self._timeout
         self._settled = True
