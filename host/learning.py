@@ -41,6 +41,7 @@ __all__ = [
     "learning_config",
     "new_learner",
     "shifted",
+    "suggested_activity",
     "suggested_encoder",
     "suggested_epochs",
     "suggested_shape",
@@ -310,6 +311,12 @@ class Checkpoint:
 
 def _epoch(entry: dict[str, Any]) -> Epoch:
     return Epoch(**entry | {name: tuple(entry[name]) for name in ("rows", "rates")})
+
+
+def suggested_activity(shape: Sequence[int]) -> int:
+    """The least spikes of a hidden layer that suit a network, given inputs and neurons of each
+    layer: of few neurons, few have to spike."""
+    return max(min(shape[1:-1], default=0) // 50, 4)
 
 
 def suggested_shape(inputs: int, classes: int) -> list[int]:

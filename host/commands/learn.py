@@ -144,7 +144,6 @@ def _add_rule(parser: argparse.ArgumentParser) -> None:
         ("margin", int, "steps after the right output in which no other may spike"),
         ("dropout", float, "probability that a hidden neuron is left out of a sample"),
         ("input_dropout", float, "probability that an input spike is left out of a sample"),
-        ("activity", int, "least spikes of a hidden layer"),
         ("step", int, "what an update adds to a weight of the last layer"),
         ("dead_zone", int, "weights up to this size have no vote in the errors of hidden neurons"),
     ):
@@ -155,6 +154,12 @@ def _add_rule(parser: argparse.ArgumentParser) -> None:
             metavar="P" if kind is float else "N",
             help=f"{what} (default: %(default)s)",
         )
+    parser.add_argument(
+        "--activity",
+        type=int,
+        metavar="N",
+        help="least spikes of a hidden layer (default: 2 %% of its neurons, at least 4)",
+    )
 
 
 def _shape(text: str) -> list[int]:
@@ -176,7 +181,13 @@ def _probabilities(text: str) -> list[float]:
 
 def run(options: argparse.Namespace) -> None:
     from .. import plots
-    from ..learning import Checkpoint, learning_config, new_learner, suggested_epochs
+    from ..learning import (
+        Checkpoint,
+        learning_config,
+        new_learner,
+        suggested_activity,
+        suggested_epochs,
+    )
     from ..sim import fast
     from ..sim.result import summarise
 
@@ -185,8 +196,10 @@ def run(options: argparse.Namespace) -> None:
     require_writable(options.output, options.checkpoint)
     if options.plot is not None:
         plots.require_savable(options.plot)
-    schedule = Schedule(**{entry.name: getattr(options, entry.name) for entry in fields(Schedule)})
+    schedule = _schedule(options)
     network, dataset, encoder = _start(options)
+    if options.activity is None:
+        schedule = replace(schedule, activity=suggested_activity(network.shape))
     if options.epochs is None:
         options.epochs = suggested_epochs(len(dataset.x_train))
     network = network.with_meta(
@@ -241,6 +254,12 @@ def run(options: argparse.Namespace) -> None:
         values,
         f"{', '.join(files)}: {learned}, on the test images of {dataset.name}:\n{summary}",
     )
+
+
+def _schedule(options: argparse.Namespace) -> Schedule:
+    """The settings that were given."""
+    values = {entry.name: getattr(options, entry.name) for entry in fields(Schedule)}
+    return Schedule(**{name: value for name, value in values.items() if value is not None})
 
 
 def _start(options: argparse.Namespace) -> "tuple[Network, Dataset, Encoder]":

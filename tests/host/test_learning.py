@@ -22,6 +22,7 @@ from firstspike.learning import (
     learning_config,
     new_learner,
     shifted,
+    suggested_activity,
 )
 
 ENCODER = encode.Binary()
@@ -140,6 +141,14 @@ def test_rows_of_inputs_without_weights():
         compile(network, config, has_row=np.arange(81) != 7)
     with pytest.raises(DataError, match="has_row is float64"):
         compile(network, config, has_row=np.ones(81))
+
+
+@pytest.mark.parametrize(
+    ("shape", "activity"),
+    [([784, 600, 10], 12), ([784, 300, 260, 10], 5), ([64, 32, 10], 4), ([64, 10], 4)],
+)
+def test_activity_suits_the_network(shape, activity):
+    assert suggested_activity(shape) == activity
 
 
 # Schedules
