@@ -19,6 +19,7 @@ Rule = Callable[[int, int, bool], tuple[str, int]]
 
 _LINE = re.compile(
     r"^module \\(?P<module>\S+)|"
+    r"^  attribute \\ram_style \"(?P<style>\w+)\"|"
     r"^  memory width (?P<bits>\d+) size (?P<words>\d+) \\(?P<memory>\S+)|"
     r"^  cell (?P<cell>\S+) |"
     r"^    parameter \\MEMID \"\\\\(?P<written>\S+)\"|"
@@ -64,16 +65,23 @@ def plan(
     accelerator = Accelerator(config, clock_hz=0, memories=memories)
     text = rtlil.convert(accelerator, name="top", emit_src=False)
     found: list[tuple[str, str, int, int]] = []
+    # Those that are to be block RAM whatever they would cost otherwise.
+    blocks_only: set[tuple[str, str]] = set()
     counts: Counter[tuple[str, str]] = Counter()
     # Of each memory that is written: how many bits each of its enables writes.
     written: dict[tuple[str, str], Counter[tuple[str, int]]] = {}
-    module = memory = ""
+    module = memory = style = ""
     writes = False
     for match in _LINE.finditer(text):
         if match["module"]:
             module = match["module"].partition(".")[2]
         elif match["memory"]:
             found.append((module, match["memory"], int(match["words"]), int(match["bits"])))
+            if style == "block":
+                blocks_only.add((module, match["memory"]))
+            style = ""
+        elif match["style"]:
+            style = match["style"]
         elif match["cell"]:
             writes = match["cell"].startswith("$memwr")
             if match["cell"].removeprefix("\\") in primitives:
@@ -85,7 +93,7 @@ def plan(
     planned = []
     for where, name, words, bits in found:
         enables = written.get((where, name), Counter())
-        kind, blocks = rule(words, bits, bool(enables))
+        kind, blocks = rule(words, bits, bool(enables) and (where, name) not in blocks_only)
         if len(enables) > 1:
             # What is written in parts is as many memories side by side.
             parts = [rule(words, width, True) for width in enables.values()]

@@ -74,7 +74,7 @@ class ClockPlan(DividedVco):
 
 def _rule(words: int, bits: int, written: bool) -> tuple[str, int]:
     """What Vivado makes of a memory: shallow ones are made of LUTs."""
-    if words <= _SMALL[-1][0]:
+    if written and words <= _SMALL[-1][0]:
         width = next(width for depth, width in _SMALL if words <= depth)
         return "distributed", -(-bits // width)
     return "block", fewest_blocks(words, bits, SHAPES_OF_18K)
