@@ -202,7 +202,11 @@ class Learner(wiring.Component):
         with m.If((self.replay & self.replayed).any()):
             m.d.sync += left.eq(left - 1)
             with m.If(left == 0):
-                m.d.sync += [self.replay.eq(self.replay >> 1), self.done.eq(self.replay[0])]
+                m.d.sync += [
+                    left.eq(self.drain),
+                    self.replay.eq(self.replay >> 1),
+                    self.done.eq(self.replay[0]),
+                ]
 
         # The next state is there before it is drawn, so the comparison has a cycle of its own.
         upcoming = Signal(_STATE_BITS)
