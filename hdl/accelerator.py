@@ -11,6 +11,8 @@ from ..firmware.protocol import Hello
 from .cobs import packet_byte
 from .commands import CommandProcessor
 from .core import Core
+from .flash_boot import FlashBoot
+from .flash_reader import SpiPins
 from .framing import Deframer, Framer, frame_item
 from .packet_buffer import PacketBuffer
 from .registers import RegisterFile
@@ -39,15 +41,19 @@ class Accelerator(wiring.Component):
         :class:`~firstspike.hdl.weight_memory.WeightMemory`.
     trace : bool
         Whether to build the core's trace ports.
+    flash : int, optional
+        Address of an image in flash to boot from (see ``docs/flash.md``).
 
     Members
     -------
     i : In(stream)
-        Bytes from the host; always ready.
+        Bytes from the host; always ready. While the device boots, they are lost.
     o : Out(stream)
         Bytes to the host.
     line_error : In(1)
         For a cycle: a byte from the host was left out.
+    flash : Out(SpiPins())
+        Only with ``flash``.
     trace_0, trace_1, … : Out(TraceSignature(config, layer))
         Only with ``trace``.
     """
@@ -60,9 +66,12 @@ class Accelerator(wiring.Component):
         build: int = 0,
         memories: Callable[[Region], WeightMemory] | None = None,
         trace: bool = False,
+        flash: int | None = None,
     ) -> None:
         self._config = config
+        self._clock_hz = clock_hz
         self._hello = Hello(config, clock_hz, build)
+        self._flash = flash
         self._memories = memories
         self._traces = {
             f"trace_{layer}": Out(TraceSignature(config, layer))
@@ -73,6 +82,7 @@ class Accelerator(wiring.Component):
                 "i": In(stream.Signature(8)),
                 "o": Out(stream.Signature(8)),
                 "line_error": In(1),
+                **({} if flash is None else {"flash": Out(SpiPins())}),
                 **self._traces,
             }
         )
@@ -96,11 +106,9 @@ class Accelerator(wiring.Component):
         event_stage = StreamRegister(event_layout(self._config))
         m.submodules.event_stage = guarded(event_stage)
 
-        connect(m, wiring.flipped(self.i), deframer.i)
         connect(m, deframer.o, frames.i)
         connect(m, frames.o, request_stage.i)
         connect(m, request_stage.o, commands.i)
-        connect(m, commands.o, answer_stage.i)
         connect(m, answer_stage.o, framer.i)
         connect(m, framer.o, wiring.flipped(self.o))
         connect(m, commands.events, watchdog.i_events)
@@ -110,6 +118,11 @@ class Accelerator(wiring.Component):
         connect(m, watchdog.o_results, commands.results)
         connect(m, commands.memory, core.memory)
         connect(m, commands.registers, registers.bus)
+        if self._flash is None:
+            connect(m, wiring.flipped(self.i), deframer.i)
+            connect(m, commands.o, answer_stage.i)
+        else:
+            self._boot(m, self._flash, deframer, commands, answer_stage)
         if self._config.learning:
             self._share(m, registers, commands, core)
         m.d.comb += [
@@ -137,6 +150,36 @@ class Accelerator(wiring.Component):
             m.d.comb += threshold.eq(getattr(registers, f"threshold_{index}"))
 
         return m
+
+    def _boot(
+        self,
+        m: Module,
+        address: int,
+        deframer: Deframer,
+        commands: CommandProcessor,
+        answers: StreamRegister,
+    ) -> None:
+        """Put the flash in the line's place until the device has booted."""
+        m.submodules.boot = boot = FlashBoot(self._config, clock_hz=self._clock_hz, address=address)
+        connect(m, boot.pins, wiring.flipped(self.flash))
+        m.d.comb += self.i.ready.eq(1)
+        with m.If(boot.active):
+            m.d.comb += [
+                deframer.i.payload.eq(boot.o.payload),
+                deframer.i.valid.eq(boot.o.valid),
+                boot.o.ready.eq(deframer.i.ready),
+                commands.o.ready.eq(1),
+                boot.done.eq(commands.o.valid & commands.o.p.last & ~commands.refused),
+                boot.failed.eq(deframer.discard | commands.refused),
+            ]
+        with m.Else():
+            m.d.comb += [
+                deframer.i.payload.eq(self.i.payload),
+                deframer.i.valid.eq(self.i.valid),
+                answers.i.payload.eq(commands.o.payload),
+                answers.i.valid.eq(commands.o.valid),
+                commands.o.ready.eq(answers.i.ready),
+            ]
 
     def _share(
         self, m: Module, registers: RegisterFile, commands: CommandProcessor, core: Core
@@ -184,13 +227,15 @@ class SerialAccelerator(wiring.Component):
     config : Config
     clock_hz, baud : int
         At least 4 clocks a bit.
-    build, memories
+    build, memories, flash
         As in :class:`Accelerator`.
 
     Members
     -------
     rx : In(1)
     tx : Out(1)
+    flash : Out(SpiPins())
+        Only with ``flash``.
     """
 
     def __init__(
@@ -201,12 +246,19 @@ class SerialAccelerator(wiring.Component):
         baud: int,
         build: int = 0,
         memories: Callable[[Region], WeightMemory] | None = None,
+        flash: int | None = None,
     ) -> None:
         # First, since they may refuse the baud rate.
         self._receiver = UartReceiver(clock_hz, baud)
         self._transmitter = UartTransmitter(clock_hz, baud)
-        self._accelerator = Accelerator(config, clock_hz=clock_hz, build=build, memories=memories)
-        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1)})
+        self._accelerator = Accelerator(
+            config, clock_hz=clock_hz, build=build, memories=memories, flash=flash
+        )
+        self._boots = flash is not None
+        super().__init__(
+            {"rx": In(1, init=1), "tx": Out(1, init=1)}
+            | ({"flash": Out(SpiPins())} if self._boots else {})
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -222,5 +274,7 @@ class SerialAccelerator(wiring.Component):
             accelerator.line_error.eq(receiver.error),
             self.tx.eq(transmitter.tx),
         ]
+        if self._boots:
+            connect(m, accelerator.flash, wiring.flipped(self.flash))
 
         return m

@@ -1,7 +1,41 @@
 // The accelerator's two byte streams at the pace of a serial line.
 #include "harness.h"
+#include "parameters.h"
 
 #include <algorithm>
+
+// An SPI NOR flash: wakes up by 0xab, reads by 0x03 in mode 0. What it does not hold is erased.
+struct Flash {
+    const uint8_t *contents;
+    uint64_t size;
+    uint64_t waking; // cycles from the end of the command until it is awake
+    uint64_t awake;  // the cycle in which it is
+    uint32_t asleep, selected, clock, bits, taken, command, address;
+
+    // What is on its output after a cycle with these inputs.
+    bool step(uint64_t now, bool cs, bool clk, bool copi) {
+        if (cs != selected) {
+            if (!cs && command == 0xab && bits == 8) asleep = 0, awake = now + waking;
+            selected = cs;
+            bits = taken = command = 0;
+        }
+        const bool rises = clk && !clock;
+        clock = clk;
+        if (!cs) return true;
+        if (rises) {
+            taken = taken << 1 | copi;
+            ++bits;
+            if (bits == 8) command = taken & 0xff;
+            if (bits == 32) address = taken & 0xffffff;
+        }
+        // The first bit comes when the clock falls after the address; each stays until it falls again.
+        if (asleep || now < awake || command != 0x03 || bits < 32 + clk) return true;
+        const uint32_t given = bits - 32 - clk;
+        const uint32_t at = (address + given / 8) & 0xffffff;
+        const uint8_t byte = at < size ? contents[at] : 0xff;
+        return byte >> (7 - given % 8) & 1;
+    }
+};
 
 // Where the line stands; times are in cycles.
 struct Line {
@@ -10,6 +44,7 @@ struct Line {
     uint64_t transmitter_free;
     uint64_t patience; // cycles without a byte in either direction after which the device is idle
     uint64_t still;    // such cycles so far
+    Flash flash;
 };
 
 // Runs to cycle `deadline`, or until a zero byte has left the device, or `room` is full. Byte n of
@@ -40,6 +75,10 @@ EXPORT uint64_t accelerator_run(Bench *bench, Line *line, const uint8_t *in, con
         }
         line->still = arrives || io.o__valid ? 0 : line->still + 1;
         bench->edge();
+#if FLASH
+        if (io.flash__cs) line->still = 0;
+        io.flash__cipo = line->flash.step(line->now, io.flash__cs, io.flash__clk, io.flash__copi);
+#endif
         ++line->now;
     }
     *taken = given;

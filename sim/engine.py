@@ -49,6 +49,21 @@ def _gateware_digest() -> str:
     return digest.hexdigest()
 
 
+class _Flash(ctypes.Structure):
+    """As in ``accelerator.cpp``."""
+
+    _fields_ = (
+        ("contents", ctypes.c_void_p),
+        ("size", ctypes.c_uint64),
+        ("waking", ctypes.c_uint64),
+        ("awake", ctypes.c_uint64),
+        *(
+            (name, ctypes.c_uint32)
+            for name in ("asleep", "selected", "clock", "bits", "taken", "command", "address")
+        ),
+    )
+
+
 class _Line(ctypes.Structure):
     """As in ``accelerator.cpp``."""
 
@@ -58,6 +73,7 @@ class _Line(ctypes.Structure):
         ("transmitter_free", ctypes.c_uint64),
         ("patience", ctypes.c_uint64),
         ("still", ctypes.c_uint64),
+        ("flash", _Flash),
     )
 
 
@@ -82,6 +98,8 @@ class AcceleratorSimulation:
         Verilog of what synthesis has made of the gateware, to simulate in its place.
     waveform : path, optional
         VCD file for every signal's changes; cycles in which nothing changes are left out.
+    flash : bytes, optional
+        Contents of an SPI flash, from address 0 on, that it boots from; see ``docs/flash.md``.
 
     Raises
     ------
@@ -97,18 +115,29 @@ class AcceleratorSimulation:
         build: int = 0,
         netlist: str | None = None,
         waveform: str | os.PathLike[str] | None = None,
+        flash: bytes | None = None,
     ) -> None:
         with required_packages():
             from ..hdl.accelerator import Accelerator
         self.clock_hz = clock_hz
         self._line = _Line(byte_cycles=1, patience=_patience(config))
+        boots = None if flash is None else 0
+        self._contents = ctypes.create_string_buffer(flash or b"", len(flash or b""))
+        self._line.flash = _Flash(
+            contents=ctypes.addressof(self._contents),
+            size=len(flash or b""),
+            waking=clock_hz // 333_333,
+            asleep=1,
+        )
         self._incoming = np.empty(0, np.uint8)
         self._arrivals = np.empty(0, np.uint64)
         self._outgoing = np.empty(_ROOM, np.uint8)
         self._simulation = Verilated(
-            lambda: Accelerator(config, clock_hz=clock_hz, build=build),
+            lambda: Accelerator(config, clock_hz=clock_hz, build=build, flash=boots),
             [_HERE / "accelerator.cpp"],
-            identity=f"Accelerator {config.to_json()} {clock_hz} {build} {_gateware_digest()}",
+            header=f"#define FLASH {int(boots is not None)}\n",
+            identity=f"Accelerator {config.to_json()} {clock_hz} {build} {boots} "
+            f"{_gateware_digest()}",
             netlist=netlist,
             waveform=waveform,
         )
@@ -157,6 +186,7 @@ class AcceleratorSimulation:
         """See :meth:`firstspike.sim.virtual_board.Backend.reset`."""
         if power:
             self._simulation.restart()
+            self._line.flash.asleep = 1
         self._simulation.set("i__valid", 0)
         for level in (1, 0):
             self._simulation.set("rst", level)

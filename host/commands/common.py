@@ -52,6 +52,7 @@ __all__ = [
     "megahertz",
     "positive",
     "positives",
+    "read_config",
     "say",
     "suggest",
     "widen",
@@ -296,7 +297,7 @@ def load_description(name: str) -> Network | Image | Config:
     ModelFileError
         If it is none of them, or damaged.
     """
-    return _read_config(Path(name)) if name.endswith(".json") else load_model(name)
+    return read_config(Path(name)) if name.endswith(".json") else load_model(name)
 
 
 def load_config(options: argparse.Namespace, network: Network | None) -> Config:
@@ -310,7 +311,7 @@ def load_config(options: argparse.Namespace, network: Network | None) -> Config:
         If there is neither a network nor a file, or the lanes do not suit the network.
     """
     if options.config is not None:
-        return _read_config(Path(options.config))
+        return read_config(Path(options.config))
     if network is None:
         raise DataError("there is nothing to build for; give a network or --config")
     lanes = options.lanes[0] if len(options.lanes) == 1 else options.lanes
@@ -319,7 +320,14 @@ def load_config(options: argparse.Namespace, network: Network | None) -> Config:
     )
 
 
-def _read_config(path: Path) -> Config:
+def read_config(path: Path) -> Config:
+    """Read a configuration from a JSON file or an image.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is neither.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:

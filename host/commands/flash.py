@@ -1,0 +1,63 @@
+"""Write the flash image of a model, from which a device boots without a host.
+
+The device has to be built with --boot-flash, for the same configuration: that of the image, of
+--board or of --config. The file goes to that address of the board's flash.
+"""
+
+import argparse
+from pathlib import Path
+
+from ..compile import compile
+from ..firmware.errors import ConfigurationMismatch
+from ..firmware.files import require_writable, write_atomically
+from ..firmware.flash import write_flash
+from ..firmware.image import Image
+from . import common
+
+EXAMPLES = (
+    "mnist.image -o model.bin",
+    "digits-64-32-10 --board icebreaker -o model.bin",
+    "digits-64-32-10 --config digits.json -o model.bin",
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    common.add_network(parser, help="a network by file or name, or an image file")
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument(
+        "--board", metavar="NAME", help="what `firstspike build` makes for this board by default"
+    )
+    choice.add_argument(
+        "--config", metavar="FILE", help="the device's configuration, a JSON file or an image"
+    )
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the flash image")
+    common.add_output(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    require_writable(options.output)
+    model = common.load_model(options.network)
+    config = None if options.config is None else common.read_config(Path(options.config))
+    if not isinstance(model, Image):
+        image = compile(model, config, board=options.board)
+    elif config is None or config.digest == model.config.digest:
+        image = model
+    else:
+        raise ConfigurationMismatch(
+            f"{options.network} was compiled for another configuration than {options.config}; give "
+            "the network itself, which is compiled anew"
+        )
+    contents = write_flash(image)
+    with write_atomically(options.output) as file:
+        file.write(contents)
+    values = {
+        "output": options.output,
+        "bytes": len(contents),
+        "digest": f"{image.config.digest:016x}",
+        "model": f"{image.crc:08x}",
+    }
+    text = (
+        f"{options.output}: {len(contents)} bytes, model {image.crc:08x}, for devices of "
+        f"configuration {image.config.digest:016x}"
+    )
+    common.emit(options, values, text)
