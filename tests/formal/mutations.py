@@ -182,8 +182,8 @@ MUTATIONS = [
     Mutation(
         "the dead zone is one too narrow",
         "hdl/synapse.py",
-        "votes.eq(self.concerned & (size > Cat(Const(0, 1), self.dead_zone)))",
-        "votes.eq(self.concerned & (size >= Cat(Const(0, 1), self.dead_zone)))",
+        "larger: Value = weight[-1]",
+        "larger: Value = Const(1)",
         "synapse.update[4 bits, hidden]",
     ),
     Mutation(
@@ -260,7 +260,7 @@ MUTATIONS = [
         "a sample is taken for another model",
         "hdl/sample_check.py",
         "other = self.arg != self.model",
-        "other = Const(0)",
+        "other = self.arg != self.arg",
         "sample_check.refusals[inference]",
     ),
     Mutation(

@@ -20,9 +20,9 @@ _LAYERS = [LayerConfig(3, 5, 5), LayerConfig(5, 3, 3)]
     },
 )
 def refusals(m: Module, config: Config) -> None:
-    """A sample is taken only if a model is loaded and is the one that it is for; one to learn from only
-    if it is also the next in number, with a label that takes part. Of several reasons, the first in
-    the order of docs/link.md is told."""
+    """A sample is taken only if a model is loaded and is the one that it is for; one to learn from
+    only if it is also the next in number, with a label that takes part. Of several reasons, the
+    first in the order of docs/link.md is told."""
     m.submodules.dut = dut = SampleCheck(config)
     free(m, dut)
     status = Signal(Status)
