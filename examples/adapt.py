@@ -38,9 +38,9 @@ from firstspike.learning import (
     Schedule,
     initial_network,
     new_learner,
-    suggested_activity,
     suggested_encoder,
     suggested_epochs,
+    suggested_schedule,
     suggested_shape,
 )
 
@@ -171,7 +171,7 @@ def learn_from_scratch(dataset: Dataset, path: Path) -> Network:
         dataset.x_train,
         dataset.y_train,
         epochs=suggested_epochs(len(dataset.x_train)),
-        schedule=Schedule(activity=suggested_activity(shape)),
+        schedule=suggested_schedule(shape),
         encoder=suggested_encoder(dataset.inputs),
     )
     for epoch in fit:

@@ -41,9 +41,9 @@ __all__ = [
     "learning_config",
     "new_learner",
     "shifted",
-    "suggested_activity",
     "suggested_encoder",
     "suggested_epochs",
+    "suggested_schedule",
     "suggested_shape",
 ]
 
@@ -56,8 +56,9 @@ _CHECKPOINT_INTERVAL = 30.0
 #: Samples that are classified at once.
 _EVALUATED = 10_000
 
-#: Pixels of an image, and samples of a data set, from which on they are no small ones.
-_LARGE_IMAGE, _LARGE_SET = 256, 10_000
+#: Pixels of an image, neurons of a layer and samples of a data set from which on they are no small
+#: ones.
+_LARGE_IMAGE, _LARGE_LAYER, _LARGE_SET = 256, 300, 10_000
 
 #: Weights that a network starts from: mean and spread in hidden layers and in the last one, where 1
 #: is the weight whose whole charge just makes a neuron spike.
@@ -313,16 +314,20 @@ def _epoch(entry: dict[str, Any]) -> Epoch:
     return Epoch(**entry | {name: tuple(entry[name]) for name in ("rows", "rates")})
 
 
-def suggested_activity(shape: Sequence[int]) -> int:
-    """The least spikes of a hidden layer that suit a network, given inputs and neurons of each
-    layer: of few neurons, few have to spike."""
-    return max(min(shape[1:-1], default=0) // 50, 4)
-
-
 def suggested_shape(inputs: int, classes: int) -> list[int]:
     """A network that learns a data set of so many pixels an image well: one hidden layer, of 600
     neurons for images as large as MNIST's and 300 for small ones."""
     return [inputs, 600 if inputs >= _LARGE_IMAGE else 300, classes]
+
+
+def suggested_schedule(shape: Sequence[int]) -> Schedule:
+    """Settings that suit a network, given inputs and neurons of each layer: of few hidden neurons
+    few have to spike, and few can be spared."""
+    hidden = min(shape[1:-1], default=0)
+    schedule = Schedule(activity=max(hidden // 50, 4))
+    if hidden < _LARGE_LAYER:
+        return replace(schedule, dropout=0.1, input_dropout=0.05)
+    return schedule
 
 
 def suggested_encoder(inputs: int) -> Encoder:

@@ -39,6 +39,13 @@ EXAMPLES = (
     "--port /dev/ttyUSB1 --epochs 3 --validation 5000",
 )
 
+#: Settings of the rule that suit the network unless they are given, and how.
+_SUITED = {
+    "dropout": "0.2, of less than 300 hidden neurons 0.1",
+    "input_dropout": "0.1, of less than 300 hidden neurons 0.05",
+    "activity": "2 %% of the neurons of the smallest, at least 4",
+}
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     common.add_network(
@@ -144,22 +151,18 @@ def _add_rule(parser: argparse.ArgumentParser) -> None:
         ("margin", int, "steps after the right output in which no other may spike"),
         ("dropout", float, "probability that a hidden neuron is left out of a sample"),
         ("input_dropout", float, "probability that an input spike is left out of a sample"),
+        ("activity", int, "least spikes of a hidden layer"),
         ("step", int, "what an update adds to a weight of the last layer"),
         ("dead_zone", int, "weights up to this size have no vote in the errors of hidden neurons"),
     ):
+        default = getattr(Schedule, setting)
         parser.add_argument(
             f"--{setting.replace('_', '-')}",
             type=kind,
-            default=getattr(Schedule, setting),
+            default=None if setting in _SUITED else default,
             metavar="P" if kind is float else "N",
-            help=f"{what} (default: %(default)s)",
+            help=f"{what} (default: {_SUITED.get(setting, default)})",
         )
-    parser.add_argument(
-        "--activity",
-        type=int,
-        metavar="N",
-        help="least spikes of a hidden layer (default: 2 %% of its neurons, at least 4)",
-    )
 
 
 def _shape(text: str) -> list[int]:
@@ -181,13 +184,7 @@ def _probabilities(text: str) -> list[float]:
 
 def run(options: argparse.Namespace) -> None:
     from .. import plots
-    from ..learning import (
-        Checkpoint,
-        learning_config,
-        new_learner,
-        suggested_activity,
-        suggested_epochs,
-    )
+    from ..learning import Checkpoint, learning_config, new_learner, suggested_epochs
     from ..sim import fast
     from ..sim.result import summarise
 
@@ -196,10 +193,8 @@ def run(options: argparse.Namespace) -> None:
     require_writable(options.output, options.checkpoint)
     if options.plot is not None:
         plots.require_savable(options.plot)
-    schedule = _schedule(options)
     network, dataset, encoder = _start(options)
-    if options.activity is None:
-        schedule = replace(schedule, activity=suggested_activity(network.shape))
+    schedule = _schedule(options, network)
     if options.epochs is None:
         options.epochs = suggested_epochs(len(dataset.x_train))
     network = network.with_meta(
@@ -256,10 +251,13 @@ def run(options: argparse.Namespace) -> None:
     )
 
 
-def _schedule(options: argparse.Namespace) -> Schedule:
-    """The settings that were given."""
-    values = {entry.name: getattr(options, entry.name) for entry in fields(Schedule)}
-    return Schedule(**{name: value for name, value in values.items() if value is not None})
+def _schedule(options: argparse.Namespace, network: Network) -> Schedule:
+    """The settings that were given, and for the others what suits the network."""
+    from ..learning import suggested_schedule
+
+    given = {entry.name: getattr(options, entry.name) for entry in fields(Schedule)}
+    given = {name: value for name, value in given.items() if value is not None}
+    return replace(suggested_schedule(network.shape), **given)
 
 
 def _start(options: argparse.Namespace) -> "tuple[Network, Dataset, Encoder]":

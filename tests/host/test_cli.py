@@ -128,7 +128,7 @@ def test_documentation_lists_every_command_and_option():
 def test_documentation_has_the_settings_of_learning():
     """Those of the schedule, which are tuned now and then."""
     section = (ROOT / "docs" / "cli.md").read_text().partition("\n### learn\n")[2]
-    documented = dict(re.findall(r"`--([a-z-]+)` .*\(default: ([0-9.]+)\)", section))
+    documented = dict(re.findall(r"`--([a-z-]+)` .*\(default: ([0-9.]+)", section))
     for field in fields(Schedule):
         default = field.default[0] if isinstance(field.default, tuple) else field.default
         if field.name not in ("anneal", "activity"):

@@ -22,7 +22,7 @@ from firstspike.learning import (
     learning_config,
     new_learner,
     shifted,
-    suggested_activity,
+    suggested_schedule,
 )
 
 ENCODER = encode.Binary()
@@ -144,11 +144,23 @@ def test_rows_of_inputs_without_weights():
 
 
 @pytest.mark.parametrize(
-    ("shape", "activity"),
-    [([784, 600, 10], 12), ([784, 300, 260, 10], 5), ([64, 32, 10], 4), ([64, 10], 4)],
+    ("shape", "activity", "dropout"),
+    [
+        ([784, 600, 10], 12, (0.2, 0.1)),
+        ([784, 600, 300, 10], 6, (0.2, 0.1)),
+        ([784, 300, 260, 10], 5, (0.1, 0.05)),
+        ([64, 32, 10], 4, (0.1, 0.05)),
+        ([64, 10], 4, (0.1, 0.05)),
+    ],
 )
-def test_activity_suits_the_network(shape, activity):
-    assert suggested_activity(shape) == activity
+def test_settings_suit_the_network(shape, activity, dropout):
+    schedule = suggested_schedule(shape)
+    assert schedule.activity == activity
+    assert (schedule.dropout, schedule.input_dropout) == dropout
+
+
+def test_the_defaults_are_those_of_a_large_network():
+    assert suggested_schedule([784, 600, 10]) == Schedule()
 
 
 # Schedules
