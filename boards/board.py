@@ -9,6 +9,7 @@ from ..firmware.config import Config, Region
 if TYPE_CHECKING:
     from amaranth.build import Platform
     from amaranth.hdl import Module, Value
+    from amaranth.lib.wiring import PureInterface
 
     from .clocks import ClockPlan
 
@@ -188,6 +189,9 @@ class Board:
     pins : callable
         ``pins(m, platform)`` requests the serial line and returns ``(rx, tx)``; it may connect
         other pins that need a level.
+    flash : callable, optional
+        ``flash(m, platform, lines)`` connects the flash that the part is configured from to
+        :class:`~firstspike.hdl.flash_reader.SpiPins`.
     """
 
     name: str
@@ -205,3 +209,4 @@ class Board:
     pins: "Callable[[Module, Platform], tuple[Value, Value]]"
     later_lanes: int = 10
     buffer_bytes: int | None = None
+    flash: "Callable[[Module, Platform, PureInterface], None] | None" = None

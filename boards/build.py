@@ -29,6 +29,9 @@ __all__ = ["NEURONS", "Build", "build", "configure"]
 #: Choices of the first layer's neurons; ``auto`` takes the smallest that suit the network.
 NEURONS = ("auto", "current", "sum")
 
+#: As far as the read command of every flash reaches.
+_FLASH_BYTES = 1 << 24
+
 _RECORD = "build.json"
 _NETLIST = "top.json"
 _REPORT = "report.json"
@@ -204,6 +207,19 @@ def configure(
     return replace(config, layers=layers)
 
 
+def _check_flash(board: Board, address: int) -> None:
+    if board.flash is None:
+        raise DataError(
+            f"{board.name} has no flash that a model could be booted from; build without "
+            "--boot-flash and load the model over the link"
+        )
+    if address not in range(_FLASH_BYTES):
+        raise DataError(
+            f"the flash was to hold a model at {address:#x}, but its addresses run from 0 to "
+            f"{_FLASH_BYTES - 1:#x}; choose one behind the bitstream"
+        )
+
+
 def build(
     board: Board,
     config: Config,
@@ -216,6 +232,7 @@ def build(
     progress: Progress | None = None,
     allow_timing_miss: bool = False,
     constraint_hz: int | None = None,
+    boot_flash: int | None = None,
 ) -> Build:
     """Make a bitstream, or find it in the cache.
 
@@ -237,12 +254,18 @@ def build(
         Return a build that misses timing, which has no bitstream, instead of raising.
     constraint_hz : int, optional
         What place and route is asked for. Default: the clock.
+    boot_flash : int, optional
+        Address in the board's flash of an image to boot from; see ``docs/flash.md``.
 
     Raises
     ------
+    DataError
+        If there is no such address in the board's flash.
     BuildError
         If a tool is missing or fails, the design does not fit, or timing is missed.
     """
+    if boot_flash is not None:
+        _check_flash(board, boot_flash)
     progress = progress or (lambda text, share: None)
     asked = board.clock_hz if clock_hz is None else clock_hz
     baud = board.baud if baud is None else baud
@@ -263,7 +286,14 @@ def build(
         check_memories(board, config, planned)
 
         def files(build_id: int) -> dict[str, str]:
-            top = Top(board, config, clock_hz=clock_hz, baud=baud, build_id=build_id)
+            top = Top(
+                board,
+                config,
+                clock_hz=clock_hz,
+                baud=baud,
+                build_id=build_id,
+                boot_flash=boot_flash,
+            )
             return _files(board, top, constraint_hz)
 
         # Everything that a build depends on; the design includes the configuration.

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from .board import Board
 from .ice40 import ICE40, ICE40UP5K
-from .pins import serial_line
+from .pins import serial_line, spi_flash
 
 if TYPE_CHECKING:
     from amaranth.build import Platform
@@ -33,4 +33,5 @@ BOARD = Board(
     later_lanes=5,
     program=("--board", "ice40_generic"),
     pins=serial_line,
+    flash=spi_flash,
 )

@@ -60,16 +60,26 @@ class Top(Elaboratable):
         What is wanted; the clock plan takes the nearest frequency.
     build_id : int
         32 bits that the device tells of itself.
+    boot_flash : int, optional
+        Address of the image that it boots from, in the board's flash.
     """
 
     def __init__(
-        self, board: Board, config: Config, *, clock_hz: int, baud: int, build_id: int = 0
+        self,
+        board: Board,
+        config: Config,
+        *,
+        clock_hz: int,
+        baud: int,
+        build_id: int = 0,
+        boot_flash: int | None = None,
     ) -> None:
         self._board = board
         self._config = config
         self._clock_hz = clock_hz
         self._baud = baud
         self._build_id = build_id
+        self._boot_flash = boot_flash
 
     def elaborate(self, platform: Platform) -> Module:
         m = Module()
@@ -82,7 +92,11 @@ class Top(Elaboratable):
             baud=self._baud,
             build=self._build_id,
             memories=family.memories,
+            flash=self._boot_flash,
         )
+        if self._boot_flash is not None:
+            assert self._board.flash is not None
+            self._board.flash(m, platform, accelerator.flash)
         m.d.comb += [accelerator.rx.eq(rx), tx.eq(accelerator.tx)]
         with contextlib.suppress(ResourceError):
             m.submodules.led = led = io.Buffer("o", platform.request("led", 0, dir="-"))

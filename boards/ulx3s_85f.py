@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from .board import Board
 from .ecp5 import ECP5, LFE5U_85F
-from .pins import serial_line
+from .pins import serial_line, spi_flash
 
 if TYPE_CHECKING:
     from amaranth.build import Platform
@@ -47,4 +47,5 @@ BOARD = Board(
     lanes=100,
     program=("--board", "ulx3s"),
     pins=pins,
+    flash=spi_flash,
 )

@@ -100,8 +100,8 @@ class FlashReader(wiring.Component):
                 with m.Elif(timer == 0):
                     m.d.sync += timer.eq(timer)
 
-            # Both ends give a bit with the falling edge. The flash takes ours with the rising one; we
-            # take its bit as late as can be, with the next falling edge.
+            # Both ends give a bit with the falling edge. The flash takes ours with the rising one,
+            # and its own is taken as late as can be, with the next falling edge.
             with m.State("move"):
                 m.d.sync += divider.eq(divider - 1)
                 with m.If(tick):

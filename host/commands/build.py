@@ -49,11 +49,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--baud", type=common.positive, help="baud rate of the line (default: the board's)"
     )
+    parser.add_argument(
+        "--boot-flash",
+        type=_address,
+        metavar="ADDRESS",
+        help="boot the model from the image at this address of the board's flash, such as 0x100000 "
+        "(default: wait for a host)",
+    )
     common.add_native(parser)
     parser.add_argument(
         "-o", "--output", metavar="FOLDER", help="copy the build here (default: left in the cache)"
     )
     common.add_output(parser)
+
+
+def _address(text: str) -> int:
+    """A number in any base, as an argument's type."""
+    try:
+        return int(text, 0)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text} is no address such as 0x100000") from error
 
 
 class _Display:
@@ -112,6 +127,7 @@ def run(options: argparse.Namespace) -> None:
             folder=folder,
             progress=display,
             constraint_hz=options.constraint,
+            boot_flash=options.boot_flash,
         )
     finally:
         display.close()

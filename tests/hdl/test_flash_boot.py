@@ -86,10 +86,10 @@ def test_it_boots_again_after_a_reset_in_mid_batch(booted):
     for reads in (1, 7, 20):
         left = [reads]
 
-        def read(timeout, left=left):
+        def read(timeout, left=left, power=bool(reads % 2)):
             left[0] -= 1
             if not left[0]:
-                booted.board.reset(power=bool(reads % 2))
+                booted.board.reset(power=power)
             return board_read(timeout)
 
         booted.board.read = read
