@@ -188,7 +188,8 @@ static enum firstspike_error listen(struct exchange *exchange)
     const size_t count = device->port.receive(device->port.user, chunk, sizeof chunk,
                                               device->timeout_ms - waited_ms);
     enum firstspike_error error = FIRSTSPIKE_OK;
-    for (size_t i = 0; i < count && error == FIRSTSPIKE_OK; i++) {
+    /* What follows the last answer is none, and must not take its place. */
+    for (size_t i = 0; i < count && exchange->count > 0 && error == FIRSTSPIKE_OK; i++) {
         struct firstspike_frame frame;
         switch (firstspike_decode(&device->decoder, chunk[i], &frame)) {
         case FIRSTSPIKE_NO_FRAME_YET:

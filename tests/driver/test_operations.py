@@ -169,6 +169,8 @@ def test_memory_that_does_not_exist(driver):
 def test_loading(driver, capacity):
     driver.load(PACKED, capacity)
     driver.verify(PACKED, capacity)
+    # Nothing was lost for want of room, and nothing was damaged.
+    assert driver.troubles() == (0, 0)
     assert driver.read_register(ADDRESS["model"]) == IMAGE.crc
     for number, (name, data) in enumerate(IMAGE.regions.items()):
         region = CONFIG.region(name)
