@@ -10,6 +10,7 @@ __all__ = [
     "REGISTERS",
     "Register",
     "counted",
+    "device_errors",
     "register_map",
     "register_values",
     "to_markdown",
@@ -141,6 +142,9 @@ REGISTERS = (
 )
 
 
+_ERRORS = ("frames_damaged", "frames_overrun", "line_errors", "commands_refused", "stalls")
+
+
 def register_map(config: Config) -> Iterator[tuple[str, int, Register]]:
     """Every register of a configuration: name (``threshold_1`` for layer 1), address, entry."""
     for register in REGISTERS:
@@ -160,6 +164,11 @@ def counted(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, in
         for register in REGISTERS
         if not register.writable
     }
+
+
+def device_errors(counts: Mapping[str, int]) -> dict[str, int]:
+    """Of counts by name those of what went wrong, but for those of which there are none."""
+    return {name: counts[name] for name in _ERRORS if counts[name]}
 
 
 def register_values(config: Config) -> dict[str, range]:

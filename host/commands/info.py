@@ -13,6 +13,7 @@ from ..firmware.config import Config
 from ..firmware.errors import ModelFileError
 from ..firmware.image import Image
 from ..firmware.network import Network
+from ..firmware.registers import device_errors
 from . import common
 from .compile import describe
 
@@ -128,6 +129,8 @@ def _device(port: str, baud: int) -> tuple[dict[str, Any], str]:
     with open_device(port, baud=baud) as device:
         hello = device.info
         registers = device.registers()
+        statistics = device.statistics
+    errors = device_errors(registers)
     values = {
         "kind": "device",
         "port": port,
@@ -138,11 +141,14 @@ def _device(port: str, baud: int) -> tuple[dict[str, Any], str]:
         "digest": f"{hello.config.digest:016x}",
         "config": asdict(hello.config),
         "registers": registers,
+        "errors": errors,
+        "link": vars(statistics),
     }
     lines = [
         f"device at {port}: built by firstspike {hello.release} as {hello.build:08x}, "
         f"{hello.clock_hz / 1e6:g} MHz, protocol {hello.version}",
         describe(hello.config),
         *(f"{name} = {value}" for name, value in registers.items()),
+        f"errors since its last reset: {common.counted(errors)}",
     ]
     return values, "\n".join(lines)

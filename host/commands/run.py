@@ -11,7 +11,9 @@ import time
 import numpy as np
 
 from ..device import open as open_device
+from ..firmware.errors import Mismatch
 from ..firmware.image import Image
+from ..firmware.registers import counted, device_errors
 from . import common
 
 EXAMPLES = (
@@ -43,11 +45,21 @@ def run(options: argparse.Namespace) -> None:
     line = common.faulty_line(options)
     with open_device(options.port, baud=options.baud, line=line) as device:
         device.load(model, progress=progress)
+        before = device.counters()
         start = time.perf_counter()
         result = device.infer(batch.samples, progress=progress)
         seconds = time.perf_counter() - start
         clock, config = device.info.clock_hz, device.config
         statistics = device.statistics
+        try:
+            device.check()
+            health = "hold what was loaded"
+        except Mismatch as error:
+            # All answers are right nevertheless.
+            health = str(error)
+        # After a reset they begin anew.
+        after = device.counters()
+        happened = after if statistics.resets else counted(before, after)
     if options.check:
         common.compare(network, batch.samples, result, config)
     accuracy = float((result.label == batch.labels).mean())
@@ -65,6 +77,8 @@ def run(options: argparse.Namespace) -> None:
         "images_per_second": len(result) / seconds,
         "checked": options.check,
         "link": vars(statistics),
+        "device": happened,
+        "memories": health,
         "faults": {} if line is None else line.injected,
     }
     lines = [
@@ -75,10 +89,14 @@ def run(options: argparse.Namespace) -> None:
         f"latency         {result.cycles.mean():.0f} cycles, {1e6 * latency:.1f} µs at "
         f"{clock / 1e6:g} MHz",
         f"speed           {len(result) / seconds:.0f} images a second over the link",
-        f"link            {statistics.retries} frames sent again, {statistics.dropped} damaged",
+        f"memories        {health}",
     ]
     if options.check:
         lines.append("golden model    agrees in every answer, the cycle model in every cycle")
+    if errors := device_errors(happened):
+        lines.append(f"device          {common.counted(errors)}")
+    if errors := statistics.errors:
+        lines.append(f"host            {common.counted(errors)}")
     if line is not None:
         lines.append(f"faults          {common.counted(line.injected)}")
     common.emit(options, values, "\n".join(lines))
