@@ -402,7 +402,7 @@ class Device:
         done = bar.n
         try:
             self._write_differing(number, region, data, bar)
-        except NoisyLine:
+        except NoReply:
             bar.n = done
             raise
 
@@ -999,9 +999,11 @@ class Device:
         while True:
             try:
                 return move()
-            except NoisyLine:
+            except NoReply as error:
                 if self._pieces >= _MOST_PIECES:
                     raise
+                if not isinstance(error, NoisyLine):
+                    self._link.hello()  # or it is not there at all
                 self._pieces *= 2
 
     def _region(self, name: str) -> tuple[int, Region]:

@@ -538,6 +538,12 @@ class Link:
 
     def _explain_silence(self) -> str:
         """Say why there is no reply."""
+        damaged = self.statistics.dropped - self._first.dropped
+        if self._answers and damaged > self.statistics.silences - self._first.silences:
+            return (
+                f"{self._name} stopped answering after {damaged} damaged answers; the line is too "
+                "noisy, so lower the baud rate or check the cable"
+            )
         if self._answers:
             return (
                 f"{self._name} stopped answering; check its power and cable, reset it and load the "
