@@ -6,6 +6,7 @@ free, or one value that has to be there. ``docs/gateware.md`` describes the stag
 for. Spikes after the decision cannot delay it, so the spikes of an inference are enough.
 """
 
+from collections.abc import Sequence
 from math import isqrt
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from ..firmware.network import Network
 from .jit import jit
 from .result import Inference
 
-__all__ = ["predict"]
+__all__ = ["Course", "Passed", "Plan", "plan_of", "predict", "run"]
 
 #: Cycles from the issue of a group to its spikes, besides those of the weight memory and those in
 #: which several ways are added up.
@@ -30,11 +31,12 @@ _QUEUE_LATENCY = 2
 #: Cycles from the last group to the result, besides one for each round of the tournament.
 _DECISION_LATENCY = 2
 
-#: A time before any sample.
+#: A time before any sample, and one after all.
 _LONG_AGO = -(1 << 40)
+_NEVER = 1 << 40
 
 
-class _Plan(NamedTuple):
+class Plan(NamedTuple):
     """A build and the network in it; arrays have an entry for each layer."""
 
     groups: np.ndarray
@@ -50,6 +52,35 @@ class _Plan(NamedTuple):
     steps: int
     has_row: np.ndarray
     """Whether an input has a weight row."""
+    busy: np.ndarray
+    """The first cycle in which the layer may issue groups of a ``STEP`` token."""
+    settle: int
+    """Cycles from the last group of the last layer to the result, or to the end of the run."""
+
+
+class Course(NamedTuple):
+    """A batch of samples and what the network makes of them."""
+
+    samples: np.ndarray
+    """(batch, inputs) spike steps."""
+    kept: np.ndarray
+    """The same without those that are left out where they enter."""
+    spikes: np.ndarray
+    """(batch, neurons) spike steps of the neurons of all layers."""
+    stop: np.ndarray
+    """(batch,) the last step that counts."""
+
+
+class Passed(NamedTuple):
+    """Cycles in which a sample came to a point; the last two are empty if nothing after the stop
+    step matters."""
+
+    flushed: np.ndarray
+    """(batch,) the stop step is over, and what else is in the core is dropped."""
+    ended: np.ndarray
+    """(batch,) the sample's end was accepted."""
+    first: np.ndarray
+    """(batch, layers) the layer accepted its first ``SPIKE`` token."""
 
 
 class _Times(NamedTuple):
@@ -57,6 +88,8 @@ class _Times(NamedTuple):
 
     accepted: np.ndarray
     """The layer accepted a token from this way."""
+    first: np.ndarray
+    """(layers,) the layer accepted its first ``SPIKE`` token."""
     picked: np.ndarray
     """The way of the scanner behind it moved a chunk, or the end of a step, from ``pick`` to
     ``chunk``."""
@@ -122,7 +155,7 @@ def _all_room(times: _Times, layer: int, ways: int, limit: int, cycle: int) -> i
 
 
 @jit
-def _step(plan: _Plan, times: _Times, spikes: _Spikes, step: int, visible: int) -> int:
+def _step(plan: Plan, times: _Times, spikes: _Spikes, step: int, visible: int) -> int:
     """Run the ``STEP`` token of ``step``, visible from cycle ``visible`` on, through all layers.
 
     Returns the cycle in which the spikes of the last layer's last group appear.
@@ -136,7 +169,7 @@ def _step(plan: _Plan, times: _Times, spikes: _Spikes, step: int, visible: int) 
         issued = max(visible, times.accepted[layer].max() + 1) - 1
         closed = 0
         for group in range(plan.groups[layer]):
-            issued = _all_room(times, layer, ways, limit, issued + 1)
+            issued = _all_room(times, layer, ways, limit, max(issued + 1, plan.busy[layer]))
             end = (group + 1) * lanes
             closes = group == plan.groups[layer] - 1
             for way in range(ways):
@@ -157,6 +190,7 @@ def _step(plan: _Plan, times: _Times, spikes: _Spikes, step: int, visible: int) 
                     while 0 <= neuron < chunk_end:
                         sent = max(picked + 1, sent + 1, accepted)
                         accepted = max(sent, accepted) + plan.groups[after]
+                        times.first[after] = min(times.first[after], accepted)
                         neuron = spikes.link[plan.base[layer] + neuron]
                 if closes:
                     picked = max(ready, picked + 1, sent)
@@ -176,19 +210,17 @@ def _step(plan: _Plan, times: _Times, spikes: _Spikes, step: int, visible: int) 
 
 
 @jit
-def _predict(
-    plan: _Plan,
-    samples: np.ndarray,
-    spikes: np.ndarray,
-    decision: np.ndarray,
-    cycles: np.ndarray,
-) -> None:
-    """Write the cycle in which the last group of the decision step fires, for each sample."""
+def run(plan: Plan, course: Course, passed: Passed) -> None:
+    """Write to ``passed`` what a batch of samples comes to."""
+    samples, spikes, stop = course.samples, course.spikes, course.stop
+    kept, flushed, ended = course.kept, passed.flushed, passed.ended
+    to_the_end = len(ended) > 0
     layers, steps = len(plan.groups), plan.steps
     inputs = samples.shape[1]
     shape = (layers, plan.ways.max())
     times = _Times(
         np.empty(shape, np.int64),
+        np.empty(layers, np.int64),
         np.empty(shape, np.int64),
         np.empty(shape, np.int64),
         np.empty(shape, np.int64),
@@ -204,30 +236,42 @@ def _predict(
             when = spikes[b, base : plan.base[layer + 1]]
             _sort(of_neurons, layer, base, plan.ways[layer + 1], when)
         times.accepted[:] = _LONG_AGO
+        times.first[:] = _NEVER
         times.picked[:] = _LONG_AGO
         times.sent[:] = _LONG_AGO
         times.queued[:] = 0
 
-        fired = 0
+        flush = _NEVER
         accepted, mapped, done, sent = -1, _LONG_AGO, _LONG_AGO, _LONG_AGO
         closed = 0  # steps whose STEP token was sent
         for step in range(steps + 1):
             ends = step == steps
             event = 0 if ends else of_inputs.head[0, 0, step]
-            while event >= 0 and closed <= decision[b]:
-                accepted = max(accepted + 1, mapped)
-                mapped = max(accepted + 1, done)
-                done = mapped + 1
-                if ends or plan.has_row[event]:
-                    while closed < step and closed <= decision[b]:
+            while event >= 0 and (to_the_end or flush == _NEVER):
+                before, accepted = accepted, max(accepted + 1, mapped)
+                if accepted > flush:
+                    # What comes now is only taken.
+                    accepted = max(before, flush) + 1
+                elif ends or kept[b, event] >= 0:
+                    mapped = max(accepted + 1, done)
+                    done = mapped + 1
+                    if ends or plan.has_row[event]:
+                        while closed < step and (to_the_end or flush == _NEVER):
+                            sent = max(mapped + 1, sent + 1, times.accepted[0, 0])
+                            fired = _step(plan, times, of_neurons, closed, sent + 1)
+                            if closed == stop[b]:
+                                flush = fired + plan.settle
+                            closed += 1
                         sent = max(mapped + 1, sent + 1, times.accepted[0, 0])
-                        fired = _step(plan, times, of_neurons, closed, sent + 1)
-                        closed += 1
-                    sent = max(mapped + 1, sent + 1, times.accepted[0, 0])
-                    times.accepted[0] = max(sent, times.accepted[0, 0]) + plan.groups[0]
-                    done = sent
+                        times.accepted[0] = max(sent, times.accepted[0, 0]) + plan.groups[0]
+                        if not ends:
+                            times.first[0] = min(times.first[0], times.accepted[0, 0])
+                        done = sent
                 event = -1 if ends else of_inputs.link[event]
-        cycles[b] = fired
+        flushed[b] = flush
+        if to_the_end:
+            ended[b] = accepted
+            passed.first[b] = times.first
 
 
 def _chunk_lanes(lanes: int) -> int:
@@ -275,9 +319,26 @@ def predict(
             f"the network has {len(network.layers)} layers, but the accelerator is built for "
             f"{len(config.layers)}"
         )
+    plan = plan_of(config, network, row_numbers(network.layers[0].weights) >= 0)
+    cycles = np.empty(len(samples), dtype=np.int64)
+    spikes = np.concatenate(inference.spikes, axis=1)
+    nothing = np.empty(0, dtype=np.int64)
+    run(
+        plan,
+        Course(samples, samples, spikes, inference.step),
+        Passed(cycles, nothing, nothing[:, None]),
+    )
+    return cycles
+
+
+def plan_of(
+    config: Config, network: Network, has_row: np.ndarray, busy: Sequence[int] = ()
+) -> Plan:
+    """What :func:`run` has to know of a build and the network in it."""
     lanes = [layer.lanes for layer in config.layers]
     ways = [layer.ways for layer in config.layers]
-    plan = _Plan(
+    neurons = [layer.neurons for layer in network.layers]
+    return Plan(
         groups=np.array([layer.groups for layer in config.layers]),
         lanes=np.array(lanes),
         ways=np.array(ways),
@@ -287,13 +348,12 @@ def predict(
                 for count, after in zip(lanes, [*ways[1:], 1], strict=True)
             ]
         ),
-        base=np.cumsum([0, *shape[1:-1]]),
+        base=np.cumsum([0, *neurons[:-1]]),
         latency=np.array(
             [layer.fetch_cycles + layer.gather_cycles + _LAYER_LATENCY for layer in config.layers]
         ),
         steps=network.steps,
-        has_row=row_numbers(network.layers[0].weights) >= 0,
+        has_row=has_row,
+        busy=np.array(busy or [0] * len(lanes)),
+        settle=(lanes[-1] - 1).bit_length() + _DECISION_LATENCY,
     )
-    cycles = np.empty(len(samples), dtype=np.int64)
-    _predict(plan, samples, np.concatenate(inference.spikes, axis=1), inference.step, cycles)
-    return cycles + (lanes[-1] - 1).bit_length() + _DECISION_LATENCY

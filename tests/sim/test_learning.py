@@ -24,7 +24,7 @@ from firstspike.sim import golden
 from firstspike.sim.compare import require_equal
 from firstspike.sim.cycles import predict
 from firstspike.sim.engine import AcceleratorSimulation, CoreSimulation
-from firstspike.sim.learner import Learner
+from firstspike.sim.learning_cycles import ClockedLearner
 from firstspike.sim.virtual_board import ModelBackend
 
 
@@ -138,7 +138,7 @@ def test_it_learns_as_the_golden_learner_does(seed, simulation):
     progress = Progress.start(len(config.layers), seed=seed)
     rule = rule_of(rng, config, network.steps)
     has_row = unpack_row_map(image.regions["row_map"], config) >= 0
-    learner = Learner(network, rule, progress, has_row=has_row)
+    learner = ClockedLearner(config, network, rule, progress, has_row=has_row)
     simulation.progress = progress
     for _ in range(3):
         simulation.rule = learner.rule = rule
@@ -150,7 +150,7 @@ def test_it_learns_as_the_golden_learner_does(seed, simulation):
             np.testing.assert_array_equal(
                 getattr(actual, name), getattr(expected, name), err_msg=name
             )
-        assert (cycles > 0).all()
+        np.testing.assert_array_equal(cycles, learner.cycles[-len(samples) :])
         assert simulation.progress == learner.progress
         learned = replace_regions(image, simulation.read_back()).network()
         for index, (got, want) in enumerate(
