@@ -250,17 +250,38 @@ def select(names: list[str], *, long: bool) -> Iterator[Proof]:
             yield proof
 
 
+def _table(seconds: dict[Proof, float]) -> str:
+    """As it stands in ``docs/proofs.md``: a row for each property, with all its sizes."""
+    lines = ["| proof | in words | method | sizes | s |", "|---|---|---|---|---|"]
+    properties: dict[str, list[Proof]] = {}
+    for proof in seconds:
+        properties.setdefault(proof.name.partition("[")[0], []).append(proof)
+    for name, proofs in properties.items():
+        first = proofs[0]
+        method = first.method.value
+        if first.method is not Method.EQUIVALENCE:
+            symbol = "k = " if first.method is Method.INDUCTION else ""
+            cycles = "" if first.method is Method.INDUCTION else " cycles"
+            method += f", {symbol}{first.depth}{cycles}"
+        sizes = "; ".join(proof.name.partition("[")[2].replace("]", "") for proof in proofs)
+        total = sum(seconds[proof] for proof in proofs)
+        lines.append(f"| `{name}` | {first.words} | {method} | {sizes} | {total:.0f} |")
+    return "\n".join(lines)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Prove properties of the gateware.")
     parser.add_argument("names", nargs="*", help="beginnings of the names of proofs")
     parser.add_argument("--all", action="store_true", help="the long proofs, too")
     parser.add_argument("--refute", action="store_true", help="look for counterexamples only")
+    parser.add_argument("--table", action="store_true", help="for docs/proofs.md")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--keep", type=Path, help="folder for the tools' files")
     arguments = parser.parse_args()
     folder = arguments.keep or Path(tempfile.mkdtemp(prefix="proofs-"))
     proofs = list(select(arguments.names, long=arguments.all))
     failed = 0
+    seconds = {}
     with ThreadPoolExecutor(arguments.jobs) as pool:
         jobs = [
             pool.submit(run, proof, folder / proof.name, refute=arguments.refute)
@@ -272,9 +293,12 @@ def main() -> int:
             outcome = "FAILED" if not right else "refuted" if arguments.refute else "proved"
             print(f"{outcome}  {verdict.seconds:6.1f} s  {proof.name}", flush=True)
             failed += not right
+            seconds[proof] = verdict.seconds
             if not verdict.proved:
                 print(verdict.text)
     print(f"{len(proofs) - failed} of {len(proofs)} as expected")
+    if arguments.table:
+        print(_table(seconds))
     return 1 if failed or not proofs else 0
 
 

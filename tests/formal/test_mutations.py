@@ -1,0 +1,10 @@
+"""Seeded bugs: the proofs and tests find each of them."""
+
+import pytest
+from mutations import MUTATIONS, survives
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
+def test_found(mutation, tmp_path):
+    reason = survives(mutation, tmp_path)
+    assert not reason, reason
