@@ -9,6 +9,8 @@ from pathlib import Path
 from .. import compile as compile_network
 from ..device import open as open_device
 from ..firmware.config import Config
+from ..firmware.files import write_atomically
+from ..firmware.packed import c_source, pack
 from ..firmware.files import require_writable
 from ..shipped import load_network
 from . import common
@@ -18,7 +20,12 @@ EXAMPLES = (
     "network.npz --lanes 100,10",
     "mnist-784-128-10 --board ulx3s-85f",
     "network.npz --port /dev/ttyUSB1",
+    "digits-64-32-10 --format c -o digits.h",
 )
+
+#: What a file ends in, by its format: an image for Python, or a packed model for the C driver, as
+#: bytes or as a header.
+_SUFFIXES = {"image": ".image", "packed": ".packed", "c": ".h"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,13 +37,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     target.add_argument("--port", help="compile for the device at this port")
     common.add_baud(parser)
     parser.add_argument(
-        "-o", "--output", metavar="FILE", help="the image (default: the network's name, .image)"
+        "-o", "--output", metavar="FILE", help="the file (default: the network's name, .image)"
+    )
+    parser.add_argument(
+        "--format",
+        choices=_SUFFIXES,
+        default="image",
+        help="for Python (default), or packed for microcontrollers, as bytes or as a C header",
     )
     common.add_output(parser)
 
 
 def run(options: argparse.Namespace) -> None:
-    output = options.output or f"{Path(options.network).stem}.image"
+    name = Path(options.network).stem
+    output = options.output or f"{name}{_SUFFIXES[options.format]}"
     require_writable(output)
     network = load_network(options.network)
     if options.port:
@@ -47,7 +61,12 @@ def run(options: argparse.Namespace) -> None:
     else:
         config = common.load_config(options, network)
     image = compile_network(network, config)
-    image.save(output)
+    if options.format == "image":
+        image.save(output)
+    else:
+        data = pack(image) if options.format == "packed" else c_source(image, name).encode()
+        with write_atomically(output) as file:
+            file.write(data)
     sizes = {region.name: region.bytes for region in config.regions}
     values = {
         "output": output,

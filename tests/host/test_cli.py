@@ -23,6 +23,7 @@ from firstspike.firmware import errors
 from firstspike.firmware.config import LayerConfig
 from firstspike.firmware.image import Image
 from firstspike.firmware.network import Network
+from firstspike.firmware.packed import c_source, pack
 from firstspike.schedule import Schedule
 from firstspike.sim.pty import PseudoTerminal
 from firstspike.transport import open_virtual
@@ -174,6 +175,15 @@ def test_compile(run):
     assert values["output"] == f"{DIGITS}.image"
     run("compile", DIGITS, "--config", values["output"], "-o", "again.image")
     assert Image.load("again.image").crc == image.crc
+
+
+def test_compile_for_a_microcontroller(run):
+    image = Image.load(run("compile", DIGITS, "--json")["output"])
+    packed = run("compile", DIGITS, "--format", "packed", "--json")["output"]
+    assert packed == f"{DIGITS}.packed"
+    assert Path(packed).read_bytes() == pack(image)
+    header = run("compile", DIGITS, "--format", "c", "-o", "model.h", "--json")["output"]
+    assert Path(header).read_text() == c_source(image, DIGITS)
 
 
 @pytest.mark.parametrize("model", ["golden", "reference"])
