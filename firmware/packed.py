@@ -32,14 +32,16 @@ _BYTES_A_LINE = 16
 
 def pack(image: Image) -> bytes:
     """The packed model of an image."""
-    addresses = {name: address for name, address, _ in register_map(image.config)}
+    settings = [
+        (address, image.registers[name])
+        for name, address, _ in register_map(image.config)
+        if name in image.registers
+    ]
     contents = [(region, image.regions[region.name]) for region in image.config.regions]
     table = HEAD.pack(
-        *(MAGIC, FORMAT, len(image.registers), len(contents)), image.config.digest, image.crc
+        *(MAGIC, FORMAT, len(settings), len(contents)), image.config.digest, image.crc
     )
-    table += b"".join(
-        SETTING.pack(addresses[name], value) for name, value in image.registers.items()
-    )
+    table += b"".join(SETTING.pack(address, value) for address, value in settings)
     table += b"".join(
         REGION.pack(region.words, region.lanes, zlib.crc32(data)) for region, data in contents
     )

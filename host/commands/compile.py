@@ -9,9 +9,8 @@ from pathlib import Path
 from .. import compile as compile_network
 from ..device import open as open_device
 from ..firmware.config import Config
-from ..firmware.files import write_atomically
+from ..firmware.files import require_writable, write_atomically
 from ..firmware.packed import c_source, pack
-from ..firmware.files import require_writable
 from ..shipped import load_network
 from . import common
 
