@@ -30,8 +30,13 @@ __all__ = ["CONFIGS", "NETWORK", "DeviceFuzz"]
 _NETWORK_SEED = 5
 _BUFFER = 1024
 
-#: A cycle in the far future; a device that has nothing to say is there at once.
-_NEVER_REACHED = 1 << 62
+#: Frames that are sent at once where there is room for a few dozen; no two have the same number.
+_FLOOD = 250
+#: Cycles of a byte on the line back, which holds the device up meanwhile.
+_SLOW = 40
+
+#: Cycles that no batch takes; a device that has nothing to say is through them at once.
+_LONG = 1 << 32
 
 
 def _network() -> Network:
@@ -198,6 +203,77 @@ class DeviceFuzz:
             sent += len(data)
             yield len(data)
 
+    def flood(self, frames: int) -> Iterator[int]:
+        """Send at least ``frames`` frames, far more at once than there is room for.
+
+        Which of them get lost is a matter of time. But those that are answered have to be answered
+        as the model answers them, and in their order, and the memories have to come to the same.
+
+        Raises
+        ------
+        Mismatch
+            If that is not so, or nothing got lost.
+        """
+        sent = 0
+        while sent < frames:
+            self._batch += 1
+            for frame in self._load:
+                self._ask(self._gateware, frame)
+                self._ask(self._model, frame)
+            batch = self._numbered(_FLOOD)
+            data = b"".join(piece for _, piece in batch) + b"\0"
+            answers = self._ask(self._gateware, data, byte_cycles=_SLOW)
+            requests = {number: piece for number, piece in batch if number is not None}
+            for answer in answers:
+                request = requests.pop(answer.seq, None)
+                expected = [] if request is None else self._ask(self._model, request)
+                if [_told(answer)] != [_told(frame) for frame in expected]:
+                    raise Mismatch(
+                        f"batch {self._batch} of seed {self._seed}: the flooded gateware says "
+                        f"{answer}, the model {expected}"
+                    )
+            numbers = [answer.seq for answer in answers]
+            if numbers != sorted(numbers) or not requests:
+                raise Mismatch(
+                    f"batch {self._batch} of seed {self._seed}: the flooded gateware answers "
+                    f"{numbers}, which is out of order or all"
+                )
+            checks = [check for check in self._checks if not self._counters & {_decode(check).arg}]
+            for check in checks:
+                ours, theirs = (self._ask(backend, check) for backend in self._now)
+                if ours != theirs:
+                    raise Mismatch(
+                        f"batch {self._batch} of seed {self._seed}: after a flood the gateware "
+                        f"says {ours}, the model {theirs}"
+                    )
+            self.frames += len(batch)
+            sent += len(batch)
+            yield len(batch)
+
+    def _numbered(self, count: int) -> list[tuple[int | None, bytes]]:
+        """Frames with a number of their own each, between such as are none."""
+        pieces: list[tuple[int | None, bytes]] = []
+        for number in range(count):
+            while True:
+                data = self._mutator.absurd()
+                frame = replace(_decode(data), seq=number)
+                if self._specified(frame, calm=number % 2 == 0):
+                    break
+            pieces.append((number, frame.encode()))
+            broken = self._mutator.broken()
+            if not list(FrameDecoder().feed(broken)):
+                pieces.append((None, broken))
+        return pieces
+
+    def _ask(self, backend: Backend, data: bytes, *, byte_cycles: int = 1) -> list[Frame]:
+        """All that one of the two says to some bytes, over a line back that may be slow."""
+        self.bytes += len(data)
+        backend.send(data, self._now[backend])
+        backend.byte_cycles = byte_cycles
+        answers = self._collect(backend)
+        backend.byte_cycles = 1
+        return list(FrameDecoder().feed(answers))
+
     def close(self) -> None:
         """End the simulation."""
         self._gateware.close()
@@ -285,12 +361,13 @@ class DeviceFuzz:
     def _collect(self, backend: Backend, count: int | None = None) -> bytes:
         """All that a device says; of the gateware, as many bytes as are expected."""
         answers = bytearray()
+        deadline = self._now[backend] + _LONG
         while count is None or len(answers) < count:
-            data, end = backend.receive(_NEVER_REACHED)
+            data, self._now[backend] = backend.receive(deadline)
             if not data:
+                self._now[backend] = deadline
                 break
             answers += data
-            self._now[backend] = end
         return bytes(answers)
 
     def _judge(self, checks: bytes) -> None:
@@ -312,6 +389,11 @@ class DeviceFuzz:
                 f"batch {self._batch} of seed {self._seed}: the register `model` tells of a model "
                 f"that is not there: the memories have {crcs} instead of {meant}; {changed} differ"
             )
+
+
+def _decode(coded: bytes) -> Frame:
+    (frame,) = FrameDecoder().feed(coded)
+    return frame
 
 
 def _in_order(words: bytes) -> bool:

@@ -40,8 +40,15 @@ def attack_device(name: str, frames: int, seed: int) -> dict[str, object]:
         seconds += drain(f"{name}, frames", frames, fuzz.run(frames))
     finally:
         fuzz.close()
+    # Afterwards the counters of the two are no longer the same.
+    flood = DeviceFuzz(CONFIGS[name], seed)
+    try:
+        seconds += drain(f"{name}, flood", frames // 10, flood.flood(frames // 10))
+    finally:
+        flood.close()
     return {
         "frames": fuzz.frames,
+        "flood": flood.frames,
         "random_bytes": frames,
         "bytes": fuzz.bytes,
         "answers": dict(sorted(fuzz.statuses.items())),

@@ -27,6 +27,13 @@ def test_the_gateware_answers_as_the_model(name):
     assert statuses <= fuzz.statuses.keys()
 
 
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_flooded_gateware_answers_what_it_had_room_for(name):
+    fuzz = DeviceFuzz(CONFIGS[name], SEED)
+    assert drain(fuzz.flood(3000)) >= 3000
+    fuzz.close()
+
+
 def test_a_device_that_answers_otherwise_is_found():
     """The model of another device in place of the gateware."""
     fuzz = DeviceFuzz(CONFIGS["plain"], SEED)

@@ -1,6 +1,8 @@
 """Faults are drawn as often as asked, the same for the same seed, and counted."""
 
 import itertools
+import re
+from pathlib import Path
 
 import firstspike
 import numpy as np
@@ -9,7 +11,7 @@ from firstspike.firmware.config import Config, LayerConfig
 from firstspike.firmware.errors import DataError, DeviceLost
 from firstspike.sim.faults import Faults, FaultyLine, FaultyTransport
 from firstspike.sim.virtual_board import ModelBackend, VirtualBoard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 CONFIG = Config([LayerConfig(24, 10, 4), LayerConfig(10, 3, 3)], max_steps=32)
@@ -130,6 +132,7 @@ def test_a_frame_that_no_other_follows_waits_for_one():
     assert through(line, b"o\0") == b"two\0one\0"
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, len(DATA)), max_size=20), st.integers(0, 3))
 def test_the_seed_decides_and_not_the_blocks(cuts, seed):
     def run(blocks):
@@ -203,7 +206,7 @@ def test_what_arrived_before_the_cable_was_pulled_is_still_read():
 def test_a_line_that_stands_still_loses_nothing():
     board = VirtualBoard(ModelBackend(CONFIG))
     line = FaultyTransport(board, to_device=Faults(stall=0.05, pause=0.25), seed=10)
-    device = firstspike.open("model:", config=CONFIG, timeout=10, line=lambda connect: line)
+    device = firstspike.open("model:", config=CONFIG, timeout=100, line=lambda connect: line)
     waited = []
     for _ in range(20):
         before, stalls = board.use.elapsed, line.injected["stall"]
@@ -251,6 +254,14 @@ def test_a_line_from_text():
     )
     assert received == through(same)
     assert line.injected == {"drop": same.injected["drop"], "flip": same.injected["flip"]}
+
+
+def test_the_example_of_the_page_runs(capsys):
+    pytest.importorskip("sklearn")
+    page = (Path(__file__).parents[2] / "docs" / "faults.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(compile(block, "faults.md", "exec"), {})
+    assert re.fullmatch(r"\d+ \{'drop': \d+, 'flip': \d+\}\n", capsys.readouterr().out)
 
 
 def test_a_line_without_faults():
