@@ -264,6 +264,27 @@ MUTATIONS = [
         "sample_check.refusals[inference]",
     ),
     Mutation(
+        "an input that is not there may spike",
+        "hdl/sample_reader.py",
+        "outside.eq(index >= inputs)",
+        "outside.eq(index > inputs)",
+        "sample_reader.events",
+    ),
+    Mutation(
+        "a word is written behind the last",
+        "hdl/memory_streamer.py",
+        "with m.If(beyond | (address >= size)):",
+        "with m.If(beyond | (address > size)):",
+        "memory_streamer.stable",
+    ),
+    Mutation(
+        "a sample begins before the result is taken",
+        "hdl/sequencer.py",
+        "self.idle.eq(~open_ & ~pending)",
+        "self.idle.eq(~open_)",
+        "core.results",
+    ),
+    Mutation(
         "the watchdog forgets to bark",
         "hdl/watchdog.py",
         "self.o_results.valid.eq(owed & (self.i_results.valid | late))",

@@ -2,9 +2,9 @@
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from firstspike.firmware.framing import FRAME_OVERHEAD
-from firstspike.hdl.framing import Deframer
+from firstspike.hdl.framing import Deframer, Framer
 from prove import Method, prove
-from watch import Inside, any_value, assume, claim, free, given, past, reached, taken
+from watch import Inside, any_value, assume, claim, free, given, past, reached, stays, taken
 
 _POLYNOMIAL = 0xEDB88320
 _ONES = 0xFFFFFFFF
@@ -171,3 +171,12 @@ def idle(m: Module) -> None:
     for age in range(1, 5):
         known = [delay.word_select(4 - age, 8) for delay in delays]
         claim(m, given(joined & (count >= age), known[0] == known[1]), "new bytes are the same")
+
+
+@prove(Method.INDUCTION, 2, cover=6)
+def framer_stable(m: Module) -> None:
+    """A byte that is offered to the line stays until it is taken."""
+    m.submodules.dut = dut = Framer()
+    free(m, dut)
+    claim(m, stays(m, dut.o), "valid and payload stay")
+    reached(m, past(m, dut.o.valid & ~dut.o.ready) & taken(dut.o), "a byte waits")
