@@ -1,7 +1,7 @@
 """Seeded bugs: the proofs and tests find each of them."""
 
 import pytest
-from mutations import MUTATIONS, survives
+from seeded_bugs import MUTATIONS, survives
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)

@@ -2,8 +2,8 @@
 
 Run by hand::
 
-    python tests/formal/mutations.py              # all
-    python tests/formal/mutations.py tie spike    # those with these words in their names
+    python tests/formal/seeded_bugs.py             # all
+    python tests/formal/seeded_bugs.py tie spike   # those with these words in their names
 
 A bug is an exact replacement in the source of one component. The package is copied, the copy
 changed, and the proof or test that is named is run on the copy; it has to fail, for the reason that
