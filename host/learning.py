@@ -22,7 +22,7 @@ from .augment import Distortion
 from .device import Device
 from .encode import Binary, Encoder
 from .firmware.config import Config
-from .firmware.errors import DataError, ModelFileError
+from .firmware.errors import DataError, DeviceReset, ModelFileError
 from .firmware.files import write_atomically
 from .firmware.formats import weight_limit
 from .firmware.learning import ALWAYS, Progress, Rule
@@ -465,6 +465,9 @@ class _DevicePupil:
     def progress(self) -> Progress:
         return self._device.progress
 
+    def restore(self, checkpoint: Checkpoint) -> None:
+        checkpoint.load_into(self._device)
+
     def label(self, samples: np.ndarray) -> np.ndarray:
         return self._device.infer(samples).label
 
@@ -506,11 +509,13 @@ class Fit:
     batch : int
         Samples for which rates stay the same.
     checkpoint : path, optional
-        File for the state after every epoch, and now and then within it.
+        File for the state after every epoch, and now and then within it. With it, a device that is
+        reset goes on from the last of them, to the same weights; without, that is an error.
     resume : Checkpoint, optional
         Where to go on. Everything else must be as it was.
     progress : callable, optional
-        Called with the number of samples finished since the last call, like ``tqdm.update``.
+        Called with the number of samples finished since the last call, like ``tqdm.update``;
+        negative where a device has to learn some once more.
 
     Attributes
     ----------
@@ -588,6 +593,7 @@ class Fit:
         self.history: list[Epoch] = []
         self._done = 0
         self._tally = _Tally(rows=[0] * self._layers)
+        self._kept = resume
         if resume is not None:
             self._resume(resume)
 
@@ -630,9 +636,31 @@ class Fit:
         )
 
     def __iter__(self) -> Iterator[Epoch]:
+        if self._kept is None and isinstance(self._pupil, _DevicePupil):
+            self._keep()
         while len(self.history) < self._epochs:
-            self._run_epoch(len(self.history))
-            yield self.history[-1]
+            try:
+                self._run_epoch(len(self.history))
+            except DeviceReset:
+                if self._kept is None or not isinstance(self._pupil, _DevicePupil):
+                    raise
+                self._go_back(self._pupil, self._kept)
+            else:
+                yield self.history[-1]
+
+    def _keep(self) -> None:
+        """Write a checkpoint, if that was asked for."""
+        if self._checkpoint is not None:
+            state = self.state()
+            state.save(self._checkpoint)
+            self._kept = state
+
+    def _go_back(self, pupil: _DevicePupil, kept: Checkpoint) -> None:
+        """Load the last checkpoint into a device that has lost what it had learned."""
+        left = self.remaining
+        pupil.restore(kept)
+        self._resume(kept)
+        self._report(left - self.remaining)
 
     def _run_epoch(self, epoch: int) -> None:
         """Learn from the samples of an epoch that are left."""
@@ -648,8 +676,8 @@ class Fit:
             self._done += len(chosen)
             self._report(len(chosen))
             due = time.monotonic() - saved > _CHECKPOINT_INTERVAL
-            if self._checkpoint is not None and due and self._done < len(order):
-                self.state().save(self._checkpoint)
+            if due and self._done < len(order):
+                self._keep()
                 saved = time.monotonic()
         tally, count = self._tally, max(self._tally.answered, 1)
         self.history.append(
@@ -666,8 +694,7 @@ class Fit:
         )
         self._done = 0
         self._tally = _Tally(rows=[0] * self._layers)
-        if self._checkpoint is not None:
-            self.state().save(self._checkpoint)
+        self._keep()
 
     def _rule(self, epoch: int, done: int) -> Rule:
         total = self._epochs * len(self._x)

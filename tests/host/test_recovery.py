@@ -9,6 +9,7 @@ from firstspike.firmware.errors import DeviceReset, LinkError, Mismatch
 from firstspike.firmware.formats import NEVER
 from firstspike.firmware.learning import Progress, Rule
 from firstspike.firmware.network import Layer, Network
+from firstspike.learning import Fit, Schedule
 from firstspike.sim import fast
 from firstspike.sim.cycles import predict
 from firstspike.sim.engine import AcceleratorSimulation
@@ -272,3 +273,44 @@ def test_a_health_check_finds_a_bit_that_has_flipped(monkeypatch):
                 device.check()
             backends[0]._memories[number][-1] ^= 1
         device.check()
+
+
+def test_training_goes_on_from_its_checkpoint(unsteady, tmp_path):
+    """To the weights of a run that was never interrupted, whatever the moments."""
+    device, board = unsteady
+    arguments = {"epochs": 3, "schedule": Schedule(margin=2), "batch": 50, "seed": 4}
+    learner = Learner(NETWORK, Rule([0, 0]), START)
+    for _ in Fit(learner, SAMPLES, LABELS, **arguments):
+        pass
+    random = np.random.default_rng(8)
+    for _ in range(4):
+        device.load(NETWORK)
+        device.start_learning(Rule([0, 0], margin=0), START)
+        finished = 0
+
+        def count(samples):
+            nonlocal finished
+            finished += samples
+
+        fit = Fit(
+            device, SAMPLES, LABELS, checkpoint=tmp_path / "run.npz", progress=count, **arguments
+        )
+        for _ in fit:
+            reads = int(random.integers(5, 200))
+            set_off(board, {"reads": reads, "moment": 1e-5, "power": bool(reads % 2)})
+        board.reads = None
+        assert finished == 3 * len(SAMPLES)
+        assert len(fit.history) == 3
+        check_state(device, learner)
+    assert device.statistics.resets > 4
+
+
+def test_training_without_a_checkpoint_says_what_is_lost(unsteady):
+    device, board = unsteady
+    device.load(NETWORK)
+    device.start_learning(RULE, START)
+    epochs = iter(Fit(device, SAMPLES, LABELS, epochs=2))
+    next(epochs)
+    board.board.reset()
+    with pytest.raises(DeviceReset, match="last checkpoint"):
+        next(epochs)
