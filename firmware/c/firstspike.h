@@ -198,7 +198,8 @@ struct firstspike_source {
  *
  * Memories that hold the right bytes already are not sent again. When the CRC-32 of every memory
  * and the value of every register have been verified, the register `model` is written; until then
- * it is 0, and the device refuses samples.
+ * it is 0, and the device refuses samples. WRONG_MEMORY or WRONG_REGISTER: the device was reset in
+ * between, so load it again, or its memory is faulty.
  */
 enum firstspike_error firstspike_load(struct firstspike *device,
                                       const struct firstspike_source *model);

@@ -192,6 +192,20 @@ static enum firstspike_error write_model(struct firstspike *device,
     return error;
 }
 
+/* Has the device vouch for a model that has been verified. */
+static enum firstspike_error vouch(struct firstspike *device, const struct firstspike_model *model)
+{
+    enum firstspike_error error =
+        firstspike_write_register(device, FIRSTSPIKE_REGISTER_MODEL, model->crc);
+    if (error != FIRSTSPIKE_OK)
+        return error;
+    /* A reset just before has left nothing to vouch for. */
+    error = verify(device, model);
+    if (error == FIRSTSPIKE_WRONG_MEMORY || error == FIRSTSPIKE_WRONG_REGISTER)
+        (void)firstspike_write_register(device, FIRSTSPIKE_REGISTER_MODEL, 0);
+    return error;
+}
+
 enum firstspike_error firstspike_load(struct firstspike *device,
                                       const struct firstspike_source *source)
 {
@@ -202,7 +216,7 @@ enum firstspike_error firstspike_load(struct firstspike *device,
     if (error == FIRSTSPIKE_OK)
         error = verify(device, &model);
     if (error == FIRSTSPIKE_OK)
-        error = firstspike_write_register(device, FIRSTSPIKE_REGISTER_MODEL, model.crc);
+        error = vouch(device, &model);
     if (error == FIRSTSPIKE_OK)
         device->model = model.crc;
     return error;

