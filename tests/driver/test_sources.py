@@ -7,8 +7,10 @@ import sys
 import pytest
 from c_driver import C_FOLDER, SOURCES, STRICT, compiler
 from driver_case import IMAGE
+from firstspike.compile import compile
 from firstspike.firmware.c_header import PATH, c_header
 from firstspike.firmware.packed import c_source, pack
+from firstspike.shipped import load_network
 
 TARGETS = {
     "cortex-m0+": ("-target", "thumb-freestanding-eabi", "-mcpu=cortex_m0plus"),
@@ -77,3 +79,19 @@ def test_a_model_as_c(tmp_path):
     command = [compiler(), *strict, tmp_path / "main.c", "-o", program]
     subprocess.run(command, check=True, timeout=60)
     assert subprocess.run([program], capture_output=True, check=True).stdout == pack(IMAGE)
+
+
+def test_the_document(tmp_path):
+    """Its example compiles, with the model that it names; and its figures are of these targets."""
+    page = (C_FOLDER.parents[1] / "docs" / "c-driver.md").read_text()
+    example, _, _ = page.partition("```c\n")[2].partition("```")
+    image = compile(load_network("digits-64-32-10"))
+    (tmp_path / "digits.h").write_text(c_source(image, "digits-64-32-10"))
+    (tmp_path / "example.c").write_text(
+        example
+        + "enum firstspike_error start(void);\nenum firstspike_error classify(uint16_t *label);\n"
+    )
+    command = [compiler(), *STRICT, "-Wno-missing-prototypes", f"-I{C_FOLDER}", "-fsyntax-only"]
+    subprocess.run([*command, tmp_path / "example.c"], check=True, timeout=60)
+    calls = re.findall(r"\b(firstspike_\w+)\(", (C_FOLDER / "firstspike.h").read_text())
+    assert {call for call in calls if call not in page} == set()
