@@ -29,7 +29,7 @@
 #include "firstspike_framing.h"
 #include "firstspike_protocol.h"
 
-/* Requests that may be on their way at once at most; each takes 8 to 16 bytes of stack. */
+/* Requests that may be on their way at once at most; each takes 8 bytes of stack. */
 #ifndef FIRSTSPIKE_MAX_IN_FLIGHT
 #define FIRSTSPIKE_MAX_IN_FLIGHT 8
 #endif
