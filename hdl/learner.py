@@ -210,12 +210,16 @@ class Learner(wiring.Component):
 
         # The next state is there before it is drawn, so the comparison has a cycle of its own.
         upcoming = Signal(_STATE_BITS)
+        drawn = Signal(_STATE_BITS, reset_less=True)
+        loads = Signal()
         rate = Signal(RATE_SHAPE)
         m.d.comb += [
             self.update.eq(upcoming[-_NUMBER_BITS:] < rate),
-            self.random_next.eq(upcoming),
-            self.random_load.eq(self.draw),
+            self.random_next.eq(drawn),
+            self.random_load.eq(loads),
         ]
+        # What is drawn for comes late in a cycle, so the state is handed on in the next.
+        m.d.sync += [drawn.eq(upcoming), loads.eq(self.draw)]
         with m.If(self.draw | self.idle):
             state = Mux(self.idle, self.random, upcoming)
             m.d.sync += upcoming.eq(advance(m, state, UPDATE_SHIFTS))
