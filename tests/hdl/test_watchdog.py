@@ -221,7 +221,7 @@ def test_no_sample_takes_longer_than_the_longest():
             assert 2 * longest <= stall_limit(case.config) < 4 * longest
             closest = max(closest, cycles.max() / longest)
     # It is no idle promise, either.
-    assert closest > 0.5
+    assert closest > 0.4
 
 
 def test_no_lesson_takes_longer_than_the_longest():
@@ -236,7 +236,7 @@ def test_no_lesson_takes_longer_than_the_longest():
         ],
         steps=30,
     )
-    config = Config.for_network(network, [3, 4, 2], learning=True)
+    config = Config.for_network(network, [4, 4, 2], learning=True)
     samples = rng.integers(0, 30, (300, 24)).astype(np.int32)
     samples[::3] = 0
     with CoreSimulation(compile(network, config)) as core:
@@ -244,4 +244,4 @@ def test_no_lesson_takes_longer_than_the_longest():
         core.progress = Progress.start(3)
         _, cycles = core.learn(samples, rng.integers(0, 5, 300))
     assert cycles.max() <= longest_sample(config)
-    assert cycles.max() > 0.25 * longest_sample(config)
+    assert cycles.max() > 0.15 * longest_sample(config)
