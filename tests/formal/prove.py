@@ -19,7 +19,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -89,6 +88,7 @@ class Verdict:
     ----------
     proved : bool
     seconds : float
+        Of the processor.
     text : str
         Of a proof that failed: the assertions, where the trace lies.
     refuted : bool
@@ -197,7 +197,6 @@ def _solver(folder: Path) -> None:
 def run(proof: Proof, folder: Path, *, refute: bool = False) -> Verdict:
     """Prove, in an empty folder; to ``refute``, nothing need be covered."""
     folder.mkdir(parents=True, exist_ok=True)
-    started = time.monotonic()
     text = _rtlil(proof)
     (folder / "top.il").write_text(text)
     mode = "prove" if proof.method is Method.INDUCTION else "bmc"
@@ -211,22 +210,24 @@ def run(proof: Proof, folder: Path, *, refute: bool = False) -> Verdict:
             [str(folder), str(Path(sys.executable).parent), os.environ["PATH"]]
         ),
     }
-    done = subprocess.run(
+    code, log, seconds = timed(
         ["yowasp-sby", "-f", "top.sby", "assert", *([] if refute else ["cover"])],
         cwd=folder,
         env=os.environ | tools,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
     )
-    seconds = time.monotonic() - started
-    return Verdict(
-        done.returncode == 0,
-        seconds,
-        "" if done.returncode == 0 else _explain(done.stdout, _sentences(text), folder),
-        "counterexample trace" in done.stdout,
-    )
+    text = "" if code == 0 else _explain(log, _sentences(text), folder)
+    return Verdict(code == 0, seconds, text, "counterexample trace" in log)
+
+
+def timed(command: list[str], **settings: Any) -> tuple[int, str, float]:
+    """Run a command; return its exit status, all it printed, and the processor's seconds in it and
+    in what it started."""
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, **settings)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        return process.returncode, output.read(), usage.ru_utime + usage.ru_stime
 
 
 def _explain(log: str, sentences: dict[str, str], folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""Seeded bugs, each of which a named proof or test has to find.
+"""Seeded bugs, each of which a named proof has to find.
 
 Run by hand::
 
@@ -6,20 +6,19 @@ Run by hand::
     python tests/formal/seeded_bugs.py tie spike   # those with these words in their names
 
 A bug is an exact replacement in the source of one component. The package is copied, the copy
-changed, and the proof or test that is named is run on the copy; it has to fail, for the reason that
-it is about: a proof by a counterexample.
+changed, and the proof that is named is run on the copy; it has to fail, with a counterexample.
 """
 
 import argparse
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+
+from prove import timed
 
 __all__ = ["MUTATIONS", "Mutation", "applies", "survives"]
 
@@ -42,7 +41,7 @@ class Mutation:
     before, after : str
         The source without it, which stands in the file once, and with it.
     caught_by : str
-        Name of a proof, or the path of a test with ``::``.
+        Name of a proof.
     """
 
     name: str
@@ -310,35 +309,17 @@ def _mutant(mutation: Mutation, folder: Path) -> None:
     source.write_text(source.read_text().replace(mutation.before, mutation.after))
 
 
-def survives(mutation: Mutation, folder: Path) -> str:
-    """Why the bug was not found, or nothing if it was."""
+def survives(mutation: Mutation, folder: Path) -> tuple[str, float]:
+    """Why the bug was not found, or nothing if it was; and the processor's seconds."""
     if not applies(mutation):
-        return "the source that it changes is not there any more"
+        return "the source that it changes is not there any more", 0
     _mutant(mutation, folder)
+    prover = [sys.executable, str(Path(__file__).parent / "prove.py")]
+    command = ["timeout", str(_PATIENCE), *prover, "--refute", mutation.caught_by]
+    command += ["--keep", str(folder / "proof")]
     environment = os.environ | {"PYTHONPATH": str(folder)}
-    if "::" in mutation.caught_by:
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
-        command.append(str(_ROOT / mutation.caught_by))
-        found = 1
-    else:
-        command = [sys.executable, str(Path(__file__).parent / "prove.py"), "--refute"]
-        command += ["--keep", str(folder / "proof"), mutation.caught_by]
-        found = 0
-    try:
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=_PATIENCE,
-        )
-    except subprocess.TimeoutExpired:
-        return f"nothing was found in {_PATIENCE} s"
-    if done.returncode == found:
-        return ""
-    return (done.stdout + done.stderr)[-2000:]
+    code, log, seconds = timed(command, cwd=folder, env=environment)
+    return "" if code == 0 else log[-2000:] or "nothing found it in time", seconds
 
 
 def main() -> int:
@@ -350,9 +331,8 @@ def main() -> int:
     chosen = [bug for bug in MUTATIONS if not words or any(word in bug.name for word in words)]
 
     def attempt(mutation: Mutation) -> tuple[str, float]:
-        started = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
-            return survives(mutation, Path(folder)), time.monotonic() - started
+            return survives(mutation, Path(folder))
 
     left = 0
     print("| bug | caught by | s |\n|---|---|---|")
