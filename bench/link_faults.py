@@ -1,7 +1,7 @@
 """What a bad line costs, and that no answer over it is wrong.
 
     python bench/link_faults.py                                inference, learning, and a sweep
-    python bench/link_faults.py --target sim --samples 10000 --sweep 0
+    python bench/link_faults.py --target sim --sweep 0 --baud 12000000
     python bench/link_faults.py --json --plot sweep.svg
 
 First MNIST through a line that inverts one bit in 10,000 and loses one byte in 1,000, both ways;
@@ -28,7 +28,6 @@ from firstspike.sim.fast_learner import Learner
 from firstspike.sim.faults import FaultyLine
 from firstspike.sim.virtual_board import VirtualBoard
 
-BAUD = 3_000_000
 RULE = Rule([3000, 6000], margin=10, dropout=16_384, activity=4, step=4, input_dropout=6_554)
 
 #: Bit-error rates of the sweep.
@@ -98,6 +97,7 @@ class Timed:
 
 def measure(
     target: str,
+    baud: int,
     config: Config,
     network: firstspike.Network,
     faults: str,
@@ -107,7 +107,7 @@ def measure(
     figures = Figures(faults or "none")
     timed = Timed(faults)
     try:
-        with firstspike.open(f"{target}:", config=config, baud=BAUD, line=timed) as device:
+        with firstspike.open(f"{target}:", config=config, baud=baud, line=timed) as device:
             device.load(network)
             figures.load_seconds = timed.now
             work(device, figures, lambda: timed.now)
@@ -173,6 +173,7 @@ def plot(sweep: list[Figures], path: str) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--target", choices=("model", "sim"), default="model")
+    parser.add_argument("--baud", type=int, default=3_000_000)
     parser.add_argument("--faults", default="flip=1e-4,drop=1e-3")
     parser.add_argument("--samples", type=int, default=10_000, help="to classify")
     parser.add_argument("--learned", type=int, default=2000, help="to learn")
@@ -180,7 +181,7 @@ def main() -> int:
     parser.add_argument("--plot", metavar="FILE", help="the sweep, as PNG, SVG or PDF")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
-    target, faults = arguments.target, arguments.faults
+    target, baud, faults = arguments.target, arguments.baud, arguments.faults
     try:
         network = firstspike.load_network("mnist-784-600-10")
         mnist = data.load("mnist")
@@ -190,16 +191,16 @@ def main() -> int:
         found: dict[str, list[Figures]] = {"infer": [], "learn": [], "sweep": []}
         if arguments.samples:
             work = infer(tests[: arguments.samples], network)
-            found["infer"] = [measure(target, config, network, faults, work)]
+            found["infer"] = [measure(target, baud, config, network, faults, work)]
         if arguments.learned:
             lessons = encoder.encode(mnist.x_train[: arguments.learned])
             learning = Config.for_network(network, [100, 10], learning=True)
             work = learn(lessons, mnist.y_train[: arguments.learned])
-            found["learn"] = [measure(target, learning, network, faults, work)]
+            found["learn"] = [measure(target, baud, learning, network, faults, work)]
         if arguments.sweep:
             work = infer(tests[: arguments.sweep], network)
             found["sweep"] = [
-                measure(target, config, network, f"flip={rate:g}", work) for rate in RATES
+                measure(target, baud, config, network, f"flip={rate:g}", work) for rate in RATES
             ]
             if arguments.plot:
                 plot(found["sweep"], arguments.plot)
