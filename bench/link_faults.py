@@ -96,14 +96,14 @@ class Timed:
 
 
 def measure(
-    target: str,
-    baud: int,
+    port: tuple[str, int],
     config: Config,
     network: firstspike.Network,
     faults: str,
     work: Work,
 ) -> Figures:
-    """Load a network over a bad line and do some work."""
+    """Load a network into a target at a baud rate, over a bad line, and do some work."""
+    target, baud = port
     figures = Figures(faults or "none")
     timed = Timed(faults)
     try:
@@ -181,7 +181,7 @@ def main() -> int:
     parser.add_argument("--plot", metavar="FILE", help="the sweep, as PNG, SVG or PDF")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
-    target, baud, faults = arguments.target, arguments.baud, arguments.faults
+    port, faults = (arguments.target, arguments.baud), arguments.faults
     try:
         network = firstspike.load_network("mnist-784-600-10")
         mnist = data.load("mnist")
@@ -191,16 +191,16 @@ def main() -> int:
         found: dict[str, list[Figures]] = {"infer": [], "learn": [], "sweep": []}
         if arguments.samples:
             work = infer(tests[: arguments.samples], network)
-            found["infer"] = [measure(target, baud, config, network, faults, work)]
+            found["infer"] = [measure(port, config, network, faults, work)]
         if arguments.learned:
             lessons = encoder.encode(mnist.x_train[: arguments.learned])
             learning = Config.for_network(network, [100, 10], learning=True)
             work = learn(lessons, mnist.y_train[: arguments.learned])
-            found["learn"] = [measure(target, baud, learning, network, faults, work)]
+            found["learn"] = [measure(port, learning, network, faults, work)]
         if arguments.sweep:
             work = infer(tests[: arguments.sweep], network)
             found["sweep"] = [
-                measure(target, baud, config, network, f"flip={rate:g}", work) for rate in RATES
+                measure(port, config, network, f"flip={rate:g}", work) for rate in RATES
             ]
             if arguments.plot:
                 plot(found["sweep"], arguments.plot)
