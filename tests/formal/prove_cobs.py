@@ -38,7 +38,7 @@ def _with_short_runs() -> AbstractContextManager[None]:
     return patch.multiple(cobs, _FULL_RUN=2, _FULL_CODE=3)
 
 
-@prove(Method.BOUNDED, 11, long_depth=15, cover=18)
+@prove(Method.BOUNDED, 11, long_depth=13, cover=18)
 def round_trip(m: Module) -> None:
     """What the encoder makes of packets has no zero but at the end of each, and the decoder makes
     the packets of it again, with full runs and without."""

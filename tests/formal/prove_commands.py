@@ -10,7 +10,7 @@ from watch import any_constant, assume, claim, free, given, reached, stays, take
 _CONFIG = Config([LayerConfig(3, 2, 2, current_bits=10, membrane_bits=10)], max_steps=4)
 
 
-@prove(Method.BOUNDED, 16, long_depth=22, cover=18)
+@prove(Method.BOUNDED, 16, long_depth=20, cover=18)
 def answers(m: Module) -> None:
     """Every request gets one answer, which names its operation and sequence number, after the
     answers to all requests before it; and what is offered stays until it is taken."""
