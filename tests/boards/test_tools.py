@@ -89,12 +89,18 @@ def test_interruption_leaves_no_process(tmp_path):
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGINT)
 
+    started = time.monotonic()
     threading.Thread(target=interrupt).start()
     step = Step("synthesise", "yosys", (), "yosys.log")
     with pytest.raises(KeyboardInterrupt):
         tools.Tool("yosys", str(path), "1").run(step, tmp_path, lambda *_: None)
     for child in (tmp_path / "children").read_text().split():
-        state = subprocess.run(
-            ["ps", "-o", "stat=", "-p", child], capture_output=True, text=True, check=False
-        ).stdout.strip()
-        assert state in ("", "Z")
+        while _state(child) not in ("", "Z"):
+            time.sleep(0.01)  # killed, but not gone yet; the sleeper would stay for a minute
+        assert time.monotonic() < started + 50
+
+
+def _state(process: str) -> str:
+    """The state of a process, as ``ps`` tells it; empty if there is none."""
+    command = ["ps", "-o", "stat=", "-p", process]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
