@@ -31,6 +31,8 @@ NEURONS = ("auto", "current", "sum")
 
 #: As far as the read command of every flash reaches.
 _FLASH_BYTES = 1 << 24
+#: What a flash erases at once.
+_FLASH_BLOCK = 0x10000
 
 _RECORD = "build.json"
 _NETLIST = "top.json"
@@ -213,10 +215,22 @@ def _check_flash(board: Board, address: int) -> None:
             f"{board.name} has no flash that a model could be booted from; build without "
             "--boot-flash and load the model over the link"
         )
-    if address not in range(_FLASH_BYTES):
+    if address not in range(0, _FLASH_BYTES, _FLASH_BLOCK):
         raise DataError(
-            f"the flash was to hold a model at {address:#x}, but its addresses run from 0 to "
-            f"{_FLASH_BYTES - 1:#x}; choose one behind the bitstream"
+            f"the flash was to hold a model at {address:#x}, but it is written in blocks of "
+            f"{_FLASH_BLOCK:#x} from 0 to {_FLASH_BYTES - _FLASH_BLOCK:#x}; choose the start of "
+            "one behind the bitstream"
+        )
+
+
+def _check_room(bitstream: Path, address: int) -> None:
+    """Refuse a model that would lie where the bitstream does."""
+    size = bitstream.stat().st_size
+    if address < size:
+        behind = -(-size // _FLASH_BLOCK) * _FLASH_BLOCK
+        raise DataError(
+            f"the flash was to hold a model at {address:#x}, but the bitstream takes its first "
+            f"{size:#x} bytes; choose {behind:#x} or a later block"
         )
 
 
@@ -326,6 +340,8 @@ def build(
                     check_netlist(board, planned, cells)
             bitstream = work / board.family.bitstream
             made = bitstream.exists()
+            if made and boot_flash is not None:
+                _check_room(bitstream, boot_flash)
             Build(
                 board=board.name,
                 folder=work,

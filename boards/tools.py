@@ -38,6 +38,8 @@ _REFINING = re.compile(r"at iteration #(\d+): temp")
 _ARCS = re.compile(r"Routing (\d+) arcs")
 _ROUTING = re.compile(r"^Info: +\d+ \|[^|]*\|[^|]*\| *(\d+)\|")
 _PREPARING = re.compile(r"^Preparing to run ")
+#: What nextpnr says of a kind of cell: how many are used, and how many there are.
+_USED = re.compile(r"^Info:\s+(\w+): *(\d+)/ *(\d+) ")
 
 
 class Tool:
@@ -80,19 +82,26 @@ class Tool:
             start_new_session=True,
         )
         assert process.stdout is not None
-        errors = []
+        errors, full = [], []
         try:
             with process.stdout, log.open("w") as file:
                 for line in process.stdout:
                     file.write(line)
                     if line.startswith("ERROR") or "rror: " in line:
                         errors.append(line.strip())
+                    elif (match := _USED.match(line)) and int(match[2]) > int(match[3]):
+                        full.append(f"{match[2]} {match[1]}, but there are {match[3]}")
                     follow(line)
             code = process.wait()
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+        if code and full:
+            raise BuildError(
+                f"the design needs {' and '.join(full)}; build fewer lanes or choose a larger "
+                f"board (the log of {self.name} is {log})"
+            )
         if code:
             reason = errors[0] if errors else f"exit status {code}"
             raise BuildError(

@@ -74,6 +74,19 @@ def test_failure_tells_the_reason_and_the_log(tmp_path):
         tools.Tool("yosys", str(path), "1").run(step, tmp_path, lambda *_: None)
 
 
+def test_a_design_that_is_too_large_is_told_by_how_much(tmp_path):
+    path = script(
+        tmp_path,
+        "nextpnr",
+        "print('Info: \t         ICESTORM_LC:    7633/   5280   144%')\n"
+        "print('Info: \t        ICESTORM_RAM:      11/     30    36%')\n"
+        "print('ERROR: Unable to place cell')\nraise SystemExit(1)",
+    )
+    step = Step("place_and_route", "nextpnr", (), "nextpnr.log")
+    with pytest.raises(BuildError, match="needs 7633 ICESTORM_LC, but there are 5280; build fewer"):
+        tools.Tool("nextpnr", str(path), "1").run(step, tmp_path, lambda *_: None)
+
+
 def test_interruption_leaves_no_process(tmp_path):
     path = script(
         tmp_path,

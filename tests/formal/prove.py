@@ -280,6 +280,9 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="folder for the tools' files")
     arguments = parser.parse_args()
     folder = arguments.keep or Path(tempfile.mkdtemp(prefix="proofs-"))
+    for name in arguments.names:
+        if not any(select([name], long=arguments.all)):
+            parser.error(f"there is no proof {name}; names begin with that of a prove_*.py file")
     proofs = list(select(arguments.names, long=arguments.all))
     failed = 0
     seconds = {}
