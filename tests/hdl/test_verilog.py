@@ -15,18 +15,19 @@ def ports(text: str, name: str) -> set[str]:
 
 
 STREAM = {f"{side}__{part}" for side in "io" for part in ("payload", "valid", "ready")}
+ACCELERATOR = {"clk", "rst", "line_error"} | STREAM
 
 
 def test_ports_of_the_accelerator() -> None:
     text = to_verilog(Accelerator(CONFIG, clock_hz=25_000_000), "accelerator")
-    assert ports(text, "accelerator") == {"clk", "rst"} | STREAM
+    assert ports(text, "accelerator") == ACCELERATOR
 
 
 def test_trace_ports_are_there_on_request() -> None:
     text = to_verilog(Accelerator(CONFIG, clock_hz=1, trace=True), "accelerator")
     members = ("valid", "step", "group", "spikes", "membranes")
     traces = {f"trace_{layer}__{member}" for layer in range(2) for member in members}
-    assert ports(text, "accelerator") == {"clk", "rst"} | STREAM | traces
+    assert ports(text, "accelerator") == ACCELERATOR | traces
 
 
 def test_ports_of_the_serial_accelerator() -> None:
