@@ -44,6 +44,8 @@ _MAX_INPUTS = 0x8000
 _MAX_LANES = 1024
 #: The upper end leaves the memory port time to read a word.
 _FETCH_RANGE = range(1, 6)
+#: Of what learns, where the memory port reads through the adders and a register behind them.
+_LEARNING_FETCH_RANGE = range(1, 5)
 _WAYS_RANGE = range(1, 33)
 
 #: Head and CRC of a frame, with room to spare.
@@ -164,8 +166,9 @@ class Config:
     buffer_bytes : int
         Receive buffer of the link, a power of two; the host keeps no more bytes in flight.
     learning : bool
-        Whether it learns on the chip. Then no layer has several ways, and the lanes of a hidden
-        layer that has fewer than neurons are a multiple of :data:`DROPOUT_DRAWS`.
+        Whether it learns on the chip. Then no layer has several ways, weight memories read a
+        word in at most 4 cycles, and the lanes of a hidden layer that has fewer than neurons are a
+        multiple of :data:`DROPOUT_DRAWS`.
     """
 
     layers: Sequence[LayerConfig]
@@ -231,6 +234,12 @@ class Config:
                 raise DataError(
                     f"layer {index} fetches {layer.ways} rows in one cycle, but a build that "
                     "learns fetches one"
+                )
+            if layer.fetch_cycles not in _LEARNING_FETCH_RANGE:
+                raise DataError(
+                    f"the weight memory of layer {index} reads a word in {layer.fetch_cycles} "
+                    f"cycles, but a build that learns has to read it in at most "
+                    f"{_LEARNING_FETCH_RANGE[-1]}; choose a faster memory"
                 )
         for index, layer in enumerate(self.layers[:-1]):
             if layer.groups > 1 and layer.lanes % DROPOUT_DRAWS:

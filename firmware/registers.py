@@ -205,7 +205,7 @@ def _learning_values(config: Config) -> dict[str, range]:
         "step": STEP_RANGE,
         "input_dropout": range(1 << 16),
         "dead_zone": DEAD_ZONE_RANGE,
-        "random_update": word,
+        "random_update": word[1:],
         **rates,
         **states,
     }

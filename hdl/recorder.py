@@ -43,7 +43,7 @@ class Recorder(wiring.Component):
     done : Out(1)
         All have been accepted.
 
-    Latency: none; 4 cycles from ``replay`` to the first token. Throughput: a row a cycle.
+    Latency: none; 3 cycles from ``replay`` to the first token. Throughput: a row a cycle.
     """
 
     def __init__(self, config: Config, layer: int) -> None:

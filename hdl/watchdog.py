@@ -5,7 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from ..firmware.config import Config
+from ..firmware.config import DROPOUT_DRAWS, Config
 from .token import event_layout, result_layout
 
 __all__ = ["Watchdog", "longest_sample", "stall_limit"]
@@ -16,8 +16,6 @@ _SPIKE_CYCLES = 2
 _STEP_CYCLES = 16
 #: More than a layer takes to learn, besides its rows; and to begin with.
 _LAYER_CYCLES = 64
-#: Neurons that are drawn for in a cycle.
-_DRAWN = 4
 
 
 def longest_sample(config: Config) -> int:
@@ -25,7 +23,8 @@ def longest_sample(config: Config) -> int:
 
     As if nothing overlapped: all inputs spike, every neuron does, no output does before the last
     step, and each token and each step goes through all layers before the next begins. A sample to
-    learn from also draws for each neuron, and fetches all those rows a second time.
+    learn from also draws for each hidden neuron, group by group, and fetches all those rows a second
+    time.
     """
     layers = config.layers
     arriving = [config.inputs, *(layer.neurons for layer in layers[:-1])]
@@ -38,9 +37,8 @@ def longest_sample(config: Config) -> int:
     )
     learning = 0
     if config.learning:
-        learning = spikes + sum(
-            layer.neurons // _DRAWN + layer.groups + _LAYER_CYCLES for layer in layers
-        )
+        draws = sum(layer.groups * -(-layer.lanes // DROPOUT_DRAWS) for layer in layers[:-1])
+        learning = spikes + draws + sum(layer.groups + _LAYER_CYCLES for layer in layers)
     return spikes + config.max_steps * step + _LAYER_CYCLES + learning
 
 

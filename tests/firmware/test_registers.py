@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,11 @@ def test_every_writable_register_has_its_values() -> None:
     assert values["classes"][-1] == 3
     assert values["threshold_0"][-1] == 1 << 15
     assert values["threshold_1"][-1] == 1 << 19
+
+
+def test_a_generator_is_never_0() -> None:
+    values = register_values(replace(CONFIG, learning=True, layers=[LayerConfig(12, 5, 5)]))
+    assert values["random_update"] == range(1, 1 << 32)
 
 
 def test_one_register_a_layer() -> None:

@@ -55,7 +55,10 @@ def accepted(m: Module, config: Config) -> None:
         claim(m, (value >= low) & (value <= high), f"{name} holds what it takes")
         following = value
         if register.shared:
-            # What learning leaves is right by itself.
+            # What learning leaves is right by itself: a generator never comes to 0, by the proofs
+            # of the generators.
+            load = getattr(dut, f"{name}_load")
+            assume(m, given(load, getattr(dut, f"{name}_next") >= low))
             following = Mux(getattr(dut, f"{name}_load"), getattr(dut, f"{name}_next"), value)
         following = Mux(writes & written[name], dut.bus.value, following)
         if name == "model":
