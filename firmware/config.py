@@ -334,6 +334,10 @@ class Config:
             entries: dict[str, Any] = json.loads(text)
             layers = [LayerConfig(**layer) for layer in entries.pop("layers")]
             return cls(layers, **entries)
+        except RecursionError:
+            raise DataError(
+                "this is no accelerator configuration: it is nested too deeply"
+            ) from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"this is no accelerator configuration: {error}") from error
 

@@ -5,6 +5,7 @@ import json
 import struct
 import zlib
 
+import pytest
 from cobs import cobs
 from firstspike.firmware.config import Config, LayerConfig
 from firstspike.firmware.errors import DataError
@@ -104,6 +105,13 @@ def test_any_bytes_are_a_greeting_or_an_error(noise) -> None:
         except DataError:
             continue
         raise AssertionError("noise was taken for a greeting")
+
+
+def test_a_greeting_that_is_nested_too_deeply_is_an_error() -> None:
+    head = Hello(CONFIG, 1).encode()[: -len(CONFIG.to_json())]
+    for text in (b"[", b'{"layers":', b'{"layers":[{"inputs":'):
+        with pytest.raises(DataError, match="no accelerator configuration"):
+            Hello.decode(head + 60_000 * text)
 
 
 values = st.recursive(

@@ -25,6 +25,9 @@ __all__ = ["DecoderFuzz", "DeviceClientFuzz", "ExchangeFuzz"]
 
 _CREDIT = 1024
 
+#: Brackets within brackets, more than a reader by recursion takes.
+_DEEP = 5000
+
 #: Requests that the exchange is asked, and what the right answers hold.
 _ANSWERS = {
     Op.HELLO: b"1spk" + bytes(range(60)),
@@ -293,6 +296,8 @@ class DecoderFuzz:
             "9" * 25,
             "NaN",
             "32768",
+            _DEEP * "[",
+            _DEEP * '{"a":',
         )
         end = number + 1
         while text[end].isdigit():
