@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import time
 from pathlib import Path
 
 import firstspike
@@ -22,7 +23,7 @@ EVERYTHING = Faults(
 
 
 class Echo:
-    """A device that returns what it is sent."""
+    """A device that returns what it is sent, and never waits."""
 
     def __init__(self):
         self.held = b""
@@ -42,7 +43,7 @@ class Echo:
 def through(line, data=DATA):
     line.write(data)
     received = b""
-    while chunk := line.read(0):
+    while chunk := line.read(60):
         received += chunk
     return received
 
@@ -175,7 +176,32 @@ def test_silence_swallows_answers():
 def test_a_read_that_loses_everything_goes_on_to_the_next_bytes():
     line = FaultyTransport(Echo(), to_host=Faults(drop=0.999), seed=6)
     line.write(DATA)
-    assert line.read(0)
+    assert line.read(60)
+
+
+class Chatter:
+    """A port that is never quiet."""
+
+    def __init__(self):
+        self.reads = 0
+
+    def write(self, data):
+        pass
+
+    def read(self, timeout):
+        self.reads += 1
+        assert self.reads < 1000, "the read does not come back"
+        time.sleep(1e-3)
+        return b"boot> "
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_read_ends_in_time_though_bytes_come_that_are_lost(silent):
+    chatter = Chatter()
+    line = FaultyTransport(chatter, to_host=Faults(drop=1.0))
+    line.silent = silent
+    assert line.read(0.02) == b""
+    assert chatter.reads > 2
 
 
 def test_a_pulled_cable_cuts_a_block_in_two():
