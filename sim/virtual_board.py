@@ -39,6 +39,7 @@ from ..firmware.registers import register_map, register_values
 from . import fast
 from .cycles import predict
 from .fast_learner import Learner
+from .warm_up import warm_up
 
 __all__ = ["DEFAULT_CLOCK_HZ", "Backend", "LineUse", "ModelBackend", "Transport", "VirtualBoard"]
 
@@ -257,6 +258,7 @@ class ModelBackend:
     """
 
     def __init__(self, config: Config, *, clock_hz: int = DEFAULT_CLOCK_HZ, build: int = 0) -> None:
+        warm_up(config)
         self.clock_hz = clock_hz
         self.byte_cycles = _BITS_A_BYTE
         self._config = config
