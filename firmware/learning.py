@@ -1,7 +1,7 @@
 """The settings of learning on the chip, and how far it has come; see ``docs/learning.md``."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Self
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy as np
 from .config import Config
 from .errors import DataError
 
-__all__ = ["ALWAYS", "DEAD_ZONE_RANGE", "STEP_RANGE", "Progress", "Rule"]
+__all__ = ["ALWAYS", "DEAD_ZONE_RANGE", "SETTINGS", "STEP_RANGE", "Progress", "Rule"]
 
 #: A probability of one, in units of 2^-16.
 ALWAYS = 1 << 16
@@ -74,8 +74,8 @@ class Rule:
                         f"{allowed[-1]}"
                     )
 
-    def check(self, layers: int) -> None:
-        """Refuse a rule for another number of layers.
+    def check(self, layers: int, steps: int | None = None) -> None:
+        """Refuse a rule for another number of layers, or for a longer run if ``steps`` is given.
 
         Raises
         ------
@@ -86,27 +86,28 @@ class Rule:
                 f"the learning rule has {len(self.rates)} rates, but the network has {layers} "
                 "layers; give one for each"
             )
+        if steps is not None and self.margin >= steps:
+            raise DataError(
+                f"the margin is {self.margin} steps, but the network runs for {steps}; give a "
+                f"margin of 0 to {steps - 1}"
+            )
 
     def registers(self) -> dict[str, int]:
         """Registers of the device by name."""
-        return {
-            "margin": self.margin,
-            "dropout": self.dropout,
-            "activity": self.activity,
-            "step": self.step,
-            "input_dropout": self.input_dropout,
-            "dead_zone": self.dead_zone,
-            **{f"rate_{index}": rate for index, rate in enumerate(self.rates)},
-        }
+        values = {name: getattr(self, name) for name in SETTINGS}
+        return values | {f"rate_{index}": rate for index, rate in enumerate(self.rates)}
 
     @classmethod
     def from_registers(cls, values: dict[str, int], config: Config) -> Self:
         """Invert :meth:`registers`."""
-        names = ("margin", "dropout", "activity", "step", "input_dropout", "dead_zone")
         return cls(
             [values[f"rate_{index}"] for index in range(len(config.layers))],
-            **{name: values[name] for name in names},
+            **{name: values[name] for name in SETTINGS},
         )
+
+
+#: The settings that are one for all layers: fields of a :class:`Rule`, and registers.
+SETTINGS = tuple(entry.name for entry in fields(Rule) if entry.name != "rates")
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,15 @@ class Progress:
 
     @classmethod
     def start(cls, layers: int, seed: int = 1) -> Self:
-        """The state before the first sample of a network of ``layers`` layers."""
+        """The state before the first sample of a network of ``layers`` layers.
+
+        Raises
+        ------
+        DataError
+            If the seed is negative.
+        """
+        if seed < 0:
+            raise DataError(f"the seed is {seed}, but it is at least 0")
         words = np.random.SeedSequence(seed).generate_state(2 * layers - 1, np.uint32)
         update, *rest = (int(word) or 1 for word in words)
         return cls(

@@ -7,6 +7,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
 from ..firmware.config import Config, Region
+from ..firmware.learning import SETTINGS
 from ..firmware.protocol import Hello
 from .cobs import packet_byte
 from .commands import CommandProcessor
@@ -188,10 +189,7 @@ class Accelerator(wiring.Component):
         m.d.comb += [
             *(
                 getattr(core, name).eq(getattr(registers, name))
-                for name in (
-                    *("margin", "dropout", "activity", "step", "input_dropout", "dead_zone"),
-                    "random_update",
-                )
+                for name in (*SETTINGS, "random_update")
             ),
             *(
                 rate.eq(getattr(registers, f"rate_{index}"))

@@ -114,6 +114,8 @@ def initial_network(
             f"the shape is {'-'.join(map(str, shape))}, but it needs inputs and the neurons of at "
             "least one layer, such as 784-600-10"
         )
+    if seed < 0:
+        raise DataError(f"the seed is {seed}, but it is at least 0")
     used = np.ones(shape[0], dtype=bool) if used is None else np.asarray(used, dtype=bool)
     if used.shape != (shape[0],) or not used.any():
         raise DataError(
@@ -365,7 +367,7 @@ def new_learner(
 
     layers = len(network.layers)
     start = Progress.start(layers, seed) if progress is None else progress
-    return Learner(network, Rule([0] * layers), start, has_row=has_row)
+    return Learner(network, Rule([0] * layers, margin=0), start, has_row=has_row)
 
 
 def learning_config(
@@ -382,7 +384,7 @@ def learning_config(
     """
     if has_row is not None:
         first = network.layers[0]
-        weights = np.where(has_row[:, None], np.int8(1), np.int8(0)) + np.zeros_like(first.weights)
+        weights = np.broadcast_to(has_row[:, None], first.weights.shape).astype(np.int8)
         network = replace(network, layers=[replace(first, weights=weights), *network.layers[1:]])
     return Config.for_network(network, lanes, learning=True)
 

@@ -150,9 +150,10 @@ def _learn(device: Device, work: Work, rng: np.random.Generator, report: Soak) -
     from .sim.fast_learner import Learner
 
     layers = device.config.layers
+    network, has_row = device.network(), device.has_row()
     rule = Rule(
         rng.integers(0, 65537, len(layers)).tolist(),
-        margin=int(rng.integers(0, min(8, device.config.max_steps))),
+        margin=int(rng.integers(0, min(8, network.steps))),
         dropout=int(rng.integers(0, 20_000)),
         activity=int(rng.integers(0, 6)),
         step=int(rng.integers(1, 8)),
@@ -160,7 +161,6 @@ def _learn(device: Device, work: Work, rng: np.random.Generator, report: Soak) -
         dead_zone=int(rng.integers(0, 20)),
     )
     start = Progress.start(len(layers), int(rng.integers(1, 1 << 32)))
-    network, has_row = device.network(), device.has_row()
     learner = Learner(network, rule, start, has_row=has_row)
     # The network that was read back is as wide as the device.
     missing = network.inputs - work.samples.shape[1]

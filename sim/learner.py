@@ -1,8 +1,8 @@
 """The golden learner: ``docs/learning.md`` written down in numpy, to be read and to be trusted.
 
 It shares the neuron with the golden model and nothing with the gateware. Like the golden model it
-goes one sample and one step at a time; :mod:`firstspike.sim.fast_learner` gives the same weights a
-hundred times faster.
+goes one sample and one step at a time; :mod:`firstspike.sim.fast_learner` gives the same weights
+some hundred times faster.
 """
 
 from collections.abc import Callable
@@ -85,6 +85,7 @@ class Learner:
     network : Network
         The weights to start from; it does not change.
     rule : Rule
+        Its margin is below the network's steps.
     progress : Progress
         Where learning stands.
     has_row : (inputs,) bool, optional
@@ -131,7 +132,7 @@ class Learner:
 
     @rule.setter
     def rule(self, rule: Rule) -> None:
-        rule.check(len(self._start.layers))
+        rule.check(len(self._start.layers), self._start.steps)
         self._rule = rule
 
     @property

@@ -14,7 +14,7 @@ import struct
 import zlib
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -51,6 +51,11 @@ _BITS_A_BYTE = 10
 
 #: A UART that is off by more than this loses bytes.
 _BAUD_TOLERANCE = 0.02
+
+#: What a sample is told for which memories and registers hold no network: rows that are not built,
+#: weights out of their range, crossings of another threshold. The gateware reads what it finds, and
+#: what comes of it is nowhere specified.
+_NO_NETWORK = Status.NO_MODEL
 
 _U32 = struct.Struct("<I")
 
@@ -454,7 +459,10 @@ class ModelBackend:
         if isinstance(sample, Status):
             return sample, 0
         self._keep_learned()
-        network = self._network = self._network or self._unpack()
+        try:
+            network = self._network = self._network or self._unpack()
+        except DataError:
+            return _NO_NETWORK, 0
         result = fast.infer(network, sample[None])
         self._count("inferences")
         cycles = int(predict(self._config, network, sample[None], result)[0])
@@ -485,8 +493,11 @@ class ModelBackend:
             return Status.BAD_LABEL, 0
         if isinstance(sample, Status):
             return sample, 0
-        network = self._network = self._network or self._unpack()
-        learner = self._learner = self._learner or self._start_learning(network)
+        try:
+            network = self._network = self._network or self._unpack()
+            learner = self._learner = self._learner or self._start_learning(network)
+        except DataError:
+            return _NO_NETWORK, 0
         learned = learner.learn(sample[None], np.array([label]))
         for name, value in learner.progress.registers().items():
             self._values[self._address[name]] = value
@@ -500,11 +511,14 @@ class ModelBackend:
         return outcome.encode(), 0
 
     def _start_learning(self, network: Network) -> Learner:
+        """What learns from now on; raises DataError if a generator that is never 0 is."""
         values = {name: self._values[address] for name, address in self._address.items()}
         has_row = unpack_row_map(bytes(self._memories[len(network.layers)]), self._config) >= 0
+        rule = Rule.from_registers(values, self._config)
         return Learner(
             network,
-            Rule.from_registers(values, self._config),
+            # No run is longer than the network's, whatever the margin.
+            replace(rule, margin=min(rule.margin, network.steps - 1)),
             Progress.from_registers(values, self._config),
             has_row=has_row,
         )

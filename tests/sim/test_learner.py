@@ -147,10 +147,10 @@ def test_resumed_equals_uninterrupted():
         assert (mine.weights == theirs.weights).all()
 
 
-def random_rule(draw, layers):
+def random_rule(draw, network):
     return Rule(
-        [int(draw.choice([0, 1, 700, ALWAYS // 2, ALWAYS])) for _ in range(layers)],
-        margin=int(draw.choice([0, 1, 2, 5, 100])),
+        [int(draw.choice([0, 1, 700, ALWAYS // 2, ALWAYS])) for _ in network.layers],
+        margin=min(int(draw.choice([0, 1, 2, 5, 100])), network.steps - 1),
         dropout=int(draw.choice([0, 0, 13_107, 40_000, ALWAYS - 1])),
         activity=int(draw.choice([0, 1, 4, 10_000])),
         step=int(draw.integers(1, 8)),
@@ -159,23 +159,20 @@ def random_rule(draw, layers):
     )
 
 
-@pytest.mark.parametrize("seed", range(150))
-def test_compiled_equals_golden(seed):
-    case = random_case(seed, batch=12)
-    draw = np.random.default_rng(seed)
-    layers = len(case.network.layers)
-    start = Progress.start(layers, seed)
+def check_compiled(draw, network, samples, has_row=None):
+    """The compiled learner does all that the golden one does; return what it has learned."""
+    start = Progress.start(len(network.layers), int(draw.integers(1 << 32)))
+    rule = random_rule(draw, network)
     pupils = [
-        kind.Learner(case.network, random_rule(draw, layers), start)
-        for kind in (learner, fast_learner)
+        kind.Learner(network, rule, start, has_row=has_row) for kind in (learner, fast_learner)
     ]
     for _ in range(3):
-        rule = random_rule(draw, layers)
-        labels = draw.integers(0, case.network.outputs, len(case.samples))
+        rule = random_rule(draw, network)
+        labels = draw.integers(0, network.outputs, len(samples))
         results = []
         for pupil in pupils:
             pupil.rule = rule
-            results.append(pupil.learn(case.samples, labels))
+            results.append(pupil.learn(samples, labels))
         for entry in fields(learner.Learned):
             mine, theirs = (getattr(result, entry.name) for result in results)
             assert np.array_equal(mine, theirs), entry.name
@@ -183,6 +180,53 @@ def test_compiled_equals_golden(seed):
         networks = [pupil.network for pupil in pupils]
         for mine, theirs in zip(*(network.layers for network in networks), strict=True):
             assert np.array_equal(mine.weights, theirs.weights)
+    return networks[0]
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_compiled_equals_golden(seed):
+    case = random_case(seed, batch=12)
+    check_compiled(np.random.default_rng(seed), case.network, case.samples)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_sums_of_more_than_16_bits(seed):
+    """Hundreds of inputs that spike together, with weights near their ends."""
+    draw = np.random.default_rng(seed)
+    inputs = int(draw.integers(300, 600))
+    weights = draw.integers(90, 128, (inputs, 9))
+    weights[:, ::3] *= -1
+    samples = np.full((6, inputs), draw.integers(4))
+    samples[draw.random(samples.shape) < 0.03] = NEVER
+    assert np.abs(weights.sum(axis=0)).min() > 1 << 14
+    layers = [
+        Layer(weights, 4, 80_000, membrane_bits=24),
+        Layer(draw.integers(-60, 90, (9, 4)), 3, 300, membrane_bits=20),
+    ]
+    check_compiled(draw, Network(layers, steps=20), samples)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_compiled_equals_golden_whichever_inputs_have_rows(seed):
+    """Rows without weights learn; inputs without a row do not."""
+    case = random_case(seed, batch=12)
+    draw = np.random.default_rng(seed)
+    first, *others = case.network.layers
+    weights = first.weights.copy()
+    weights[draw.random(len(weights)) < 0.5] = 0
+    has_row = weights.any(axis=1) | (draw.random(len(weights)) < 0.5)
+    network = Network([replace(first, weights=weights), *others], case.network.steps)
+    learned = check_compiled(draw, network, case.samples, has_row)
+    assert not learned.layers[0].weights[~has_row].any()
+
+
+def test_a_row_without_weights_learns():
+    network = two_layers([[9, 9], [0, 0], [0, 0]], [[9, 0], [9, 0]])
+    has_row = np.array([True, True, False])
+    for kind in (learner, fast_learner):
+        pupil = kind.Learner(network, EVER, START, has_row=has_row)
+        pupil.learn(np.zeros((1, 3), int), np.array([1]))
+        assert pupil.network.layers[0].weights.tolist() == [[8, 8], [-1, -1], [0, 0]]
 
 
 def test_what_does_not_fit_is_refused():
@@ -198,6 +242,12 @@ def test_what_does_not_fit_is_refused():
         learner.Learner(network, EVER, Progress(1, [1, 1]))
     with pytest.raises(DataError, match=r"has_row has shape \(3,\)"):
         learner.Learner(network, EVER, START, has_row=np.ones(3, dtype=bool))
+    with pytest.raises(
+        DataError, match=r"margin is 8 steps, but the network runs for 8; .* 0 to 7"
+    ):
+        pupil.rule = replace(EVER, margin=8)
+    with pytest.raises(DataError, match="the seed is -1, but it is at least 0"):
+        Progress.start(2, seed=-1)
     with pytest.raises(DataError, match="margin of the learning rule is -1"):
         Rule([1], margin=-1)
     with pytest.raises(DataError, match="update of the learning progress is 0"):
