@@ -24,7 +24,7 @@ from .encode import Binary, Encoder
 from .firmware.config import Config
 from .firmware.errors import DataError, DeviceReset, ModelFileError
 from .firmware.files import write_atomically
-from .firmware.formats import weight_limit
+from .firmware.formats import NEVER, weight_limit
 from .firmware.learning import ALWAYS, Progress, Rule
 from .firmware.network import DEFAULT_MEMBRANE_BITS, Layer, Network
 from .schedule import Schedule
@@ -428,7 +428,7 @@ class _GoldenPupil:
         self, samples: np.ndarray, labels: np.ndarray, rule: Rule
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         self._learner.rule = rule
-        learned = self._learner.learn(samples, labels)
+        learned = self._learner.learn(self._widened(samples), labels)
         return learned.label, learned.rows, learned.erred
 
     @property
@@ -440,13 +440,19 @@ class _GoldenPupil:
         return self._learner.progress
 
     def label(self, samples: np.ndarray) -> np.ndarray:
-        return self._learner.infer(samples).label
+        return self._learner.infer(self._widened(samples)).label
 
     def network(self) -> Network:
         return self._learner.network
 
     def has_row(self) -> np.ndarray:
         return self._learner.has_row
+
+    def _widened(self, samples: np.ndarray) -> np.ndarray:
+        """Samples as wide as the network, which has more inputs if a device has learned it before;
+        a device does the same."""
+        missing = max(len(self._learner.has_row) - samples.shape[1], 0)
+        return np.pad(samples, ((0, 0), (0, missing)), constant_values=NEVER)
 
 
 class _DevicePupil:

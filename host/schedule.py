@@ -34,6 +34,7 @@ class Schedule:
         it they fall to a tenth. The network is of use by then, and no worse for it at the end (warm
         restarts: I. Loshchilov, F. Hutter, *SGDR*, ICLR 2017). 0 leaves that out.
     margin : int
+        Below the network's steps.
     dropout : float
         Probability that a hidden neuron is left out of a sample.
     input_dropout : float

@@ -50,6 +50,7 @@ __all__ = [
     "load_description",
     "load_model",
     "megahertz",
+    "non_negative",
     "positive",
     "positives",
     "read_config",
@@ -72,6 +73,17 @@ def positive(text: str) -> int:
         value = 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is no whole number of at least 1")
+    return value
+
+
+def non_negative(text: str) -> int:
+    """A whole number of at least 0, as an argument's type."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is no whole number of at least 0")
     return value
 
 

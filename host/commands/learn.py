@@ -1,9 +1,11 @@
 """Let a network learn on the chip, from scratch or from what it knows, and write it to a file.
 
 Without NETWORK it starts from random weights. Without --port the golden learner learns, with no
-link between, to the same weights as a device. A device has to be built with --learning; model: and
-sim: are. Rates fall from --first to --last towards the end, and once before that, by --restart, so
-that the network is of use early. Does not need PyTorch.
+link between, to the same weights as a device that is built for the network. A device has to be
+built with --learning; model: and sim: are. If it is built for more hidden neurons than the network
+has, those learn as well, and the network that is written has them. Rates fall from --first to
+--last towards the end, and once before that, by --restart, so that the network is of use early.
+Does not need PyTorch.
 """
 
 import argparse
@@ -97,7 +99,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="move the images by up to N pixels, anew in every epoch (default: 0)",
     )
     parser.add_argument(
-        "--seed", type=int, default=1, help="seed of everything random (default: 1)"
+        "--seed",
+        type=common.non_negative,
+        default=1,
+        help="seed of everything random (default: 1)",
     )
     parser.add_argument("--port", help="learn on the device at this port, model: or sim:")
     common.add_baud(parser)
@@ -151,7 +156,7 @@ def _add_rule(parser: argparse.ArgumentParser) -> None:
         ("margin", int, "steps after the right output in which no other may spike"),
         ("dropout", float, "probability that a hidden neuron is left out of a sample"),
         ("input_dropout", float, "probability that an input spike is left out of a sample"),
-        ("activity", int, "least spikes of a hidden layer"),
+        ("activity", int, "a hidden layer with fewer spikes counts as too quiet"),
         ("step", int, "what an update adds to a weight of the last layer"),
         ("dead_zone", int, "weights up to this size have no vote in the errors of hidden neurons"),
     ):
@@ -195,11 +200,11 @@ def run(options: argparse.Namespace) -> None:
         plots.require_savable(options.plot)
     network, dataset, encoder = _start(options)
     schedule = _schedule(options, network)
-    if options.epochs is None:
-        options.epochs = suggested_epochs(len(dataset.x_train))
+    schedule.rule(0, len(network.layers)).check(len(network.layers), network.steps)
+    epochs = options.epochs or suggested_epochs(len(dataset.x_train))
     network = network.with_meta(
         learning={
-            "epochs": options.epochs,
+            "epochs": epochs,
             "seed": options.seed,
             "augment": options.augment,
             "shift": options.shift,
@@ -211,10 +216,23 @@ def run(options: argparse.Namespace) -> None:
         resume = Checkpoint.load(options.checkpoint)
         common.say(options, f"going on after {len(resume.history)} epochs")
     layers = len(network.layers)
+
+    def fit_to(pupil: "Learner | Device") -> "Fit":
+        return _fit(
+            options,
+            pupil,
+            dataset,
+            epochs=epochs,
+            schedule=schedule,
+            encoder=encoder,
+            resume=resume,
+        )
+
     if options.port is None:
         common.say(options, "the golden learner learns; a device at --port would do the same")
-        learner = new_learner(network, seed=options.seed) if resume is None else resume.learner()
-        fit = _fit(options, learner, dataset, schedule=schedule, encoder=encoder, resume=resume)
+        fit = fit_to(
+            new_learner(network, seed=options.seed) if resume is None else resume.learner()
+        )
         learned = fit.network
     else:
         state = network if resume is None else resume.network
@@ -228,7 +246,8 @@ def run(options: argparse.Namespace) -> None:
                 device.start_learning(schedule.rule(0, layers), start)
             else:
                 resume.load_into(device, progress=not options.quiet)
-            fit = _fit(options, device, dataset, schedule=schedule, encoder=encoder, resume=resume)
+            _tell_width(options, state, device)
+            fit = fit_to(device)
             learned = fit.network
     samples = common.widen(encoder.encode(dataset.x_test), learned.inputs)
     summary = summarise(fast.infer(learned, samples), dataset.y_test, learned)
@@ -249,6 +268,18 @@ def run(options: argparse.Namespace) -> None:
         values,
         f"{', '.join(files)}: {learned}, on the test images of {dataset.name}:\n{summary}",
     )
+
+
+def _tell_width(options: argparse.Namespace, network: Network, device: Device) -> None:
+    """Say so if a device has more hidden neurons than the network, which then gets them."""
+    built = [layer.neurons for layer in device.config.layers[:-1]]
+    if built != list(network.shape[1:-1]):
+        shape = "-".join(map(str, (device.config.inputs, *built, network.outputs)))
+        common.say(
+            options,
+            f"{options.port} is built for more hidden neurons than {network} has: the network is "
+            f"widened to {shape}, and the new neurons, without weights at first, learn as well",
+        )
 
 
 def _schedule(options: argparse.Namespace, network: Network) -> Schedule:
@@ -310,6 +341,7 @@ def _fit(
     pupil: "Learner | Device",
     dataset: "Dataset",
     *,
+    epochs: int,
     schedule: Schedule,
     encoder: "Encoder",
     resume: "Checkpoint | None",
@@ -329,7 +361,7 @@ def _fit(
             pupil,
             part.x_train,
             part.y_train,
-            epochs=options.epochs,
+            epochs=epochs,
             schedule=schedule,
             encoder=encoder,
             # The rule learns less from strong elastic fields than training does.

@@ -1,5 +1,6 @@
 """Learning from the host: networks to start from, schedules, passes over the data, checkpoints."""
 
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -7,8 +8,9 @@ from dataclasses import replace
 import firstspike
 import numpy as np
 import pytest
-from firstspike import encode
+from firstspike import cli, encode
 from firstspike.augment import Distortion
+from firstspike.commands import common
 from firstspike.compile import compile
 from firstspike.firmware.config import Config
 from firstspike.firmware.errors import CapacityError, DataError, ModelFileError
@@ -24,6 +26,8 @@ from firstspike.learning import (
     shifted,
     suggested_schedule,
 )
+from firstspike.sim.pty import PseudoTerminal
+from firstspike.sim.virtual_board import ModelBackend, VirtualBoard
 
 ENCODER = encode.Binary()
 
@@ -94,6 +98,7 @@ def test_every_input_in_use_has_a_row_at_the_start():
         ({"shape": [4, 2], "used": np.zeros(4)}, "0 of 4 are in use"),
         ({"shape": [4, 2], "used": np.ones(5)}, "of 4 inputs, 5 of 5 are in use"),
         ({"shape": [4, 2], "k": 9}, "decay shift k is 9"),
+        ({"shape": [4, 2], "seed": -1}, "the seed is -1, but it is at least 0"),
     ],
 )
 def test_impossible_initial_networks(arguments, sentence):
@@ -332,6 +337,78 @@ def test_a_device_learns_the_same(tmp_path, uninterrupted):
     for ours, golden in zip(state.history, uninterrupted.history, strict=True):
         assert (ours.accuracy, ours.rows) == (golden.accuracy, golden.rows)
         assert ours.erred is None
+
+
+@pytest.fixture
+def larger_board(tmp_path):
+    """A board that is built for more inputs, hidden neurons and outputs than 64-30-10 has."""
+    large = initial_network([70, 38, 12])
+    board = VirtualBoard(ModelBackend(learning_config(large, 8)))
+    with PseudoTerminal(board, tmp_path / "board"):
+        yield str(tmp_path / "board")
+
+
+def test_a_device_that_is_built_larger(tmp_path, larger_board, monkeypatch, capsys):
+    """The network becomes as wide as the device, which is said, and stays so without the device."""
+    pytest.importorskip("sklearn")
+    monkeypatch.chdir(tmp_path)
+    learn = ["learn", "--dataset", "digits", "--shape", "64-30-10", "-n", "150", "--epochs", "2"]
+    device = [*learn, "--port", larger_board, "--checkpoint", "run.npz"]
+    said = []
+
+    def stop(options, text):
+        said.append(text)
+        if text.startswith("epoch   1"):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(common, "say", stop)
+        assert cli.main([*device, "-o", "x.npz"]) == 130
+    assert any("the network is widened to 70-38-10, and the new neurons" in text for text in said)
+    shutil.copy("run.npz", "copy.npz")
+    assert cli.main([*device, "--resume", "-o", "device.npz"]) == 0
+    assert cli.main([*learn, "--checkpoint", "copy.npz", "--resume", "-o", "golden.npz"]) == 0
+    network = Network.load("device.npz")
+    assert network.shape == (70, 38, 10)
+    assert same(network, Network.load("golden.npz"))
+    # The neurons that were not there have learned, with those that were.
+    assert network.layers[0].weights[:, 30:].any()
+    assert network.layers[1].weights[30:].any()
+
+    capsys.readouterr()
+    assert cli.main([*learn, "-o", "small.npz"]) == 0
+    assert "widened" not in capsys.readouterr().err
+    assert not same(narrowed(network), Network.load("small.npz"))
+
+
+def narrowed(network):
+    """The part of a 70-38-10 that is a 64-30-10."""
+    first, last = network.layers
+    layers = [
+        replace(first, weights=first.weights[:64, :30]),
+        replace(last, weights=last.weights[:30]),
+    ]
+    return Network(layers, network.steps)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["--seed", "-1"], 2, "-1 is no whole number of at least 0"),
+        (["--margin", "64", "--port", "model:"], 3, "the margin is 64 steps, but the network runs"),
+        (["--margin", "64"], 3, "runs for 64; give a margin of 0 to 63"),
+    ],
+)
+def test_what_is_refused_before_anything_begins(arguments, code, sentence, capsys):
+    pytest.importorskip("sklearn")
+    try:
+        found = cli.main(["learn", "--dataset", "digits", *arguments])
+    except SystemExit as stop:
+        found = stop.code
+    assert found == code
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert sentence in lines[0]
 
 
 def test_rows_survive_a_checkpoint(tmp_path):
