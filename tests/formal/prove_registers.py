@@ -57,9 +57,10 @@ def accepted(m: Module, config: Config) -> None:
         if register.shared:
             # What learning leaves is right by itself: a generator never comes to 0, by the proofs
             # of the generators.
-            load = getattr(dut, f"{name}_load")
-            assume(m, given(load, getattr(dut, f"{name}_next") >= low))
-            following = Mux(getattr(dut, f"{name}_load"), getattr(dut, f"{name}_next"), value)
+            load, learned = getattr(dut, f"{name}_load"), getattr(dut, f"{name}_next")
+            if low:
+                assume(m, given(load, learned != 0))
+            following = Mux(load, learned, value)
         following = Mux(writes & written[name], dut.bus.value, following)
         if name == "model":
             following = Mux(dut.void | of_model, 0, following)
