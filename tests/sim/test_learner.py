@@ -243,7 +243,7 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(DataError, match=r"has_row has shape \(3,\)"):
         learner.Learner(network, EVER, START, has_row=np.ones(3, dtype=bool))
     with pytest.raises(
-        DataError, match=r"margin is 8 steps, but the network runs for 8; .* 0 to 7"
+        DataError, match=r"margin is 8 steps, but .* for 8; give a margin of 0 to 7"
     ):
         pupil.rule = replace(EVER, margin=8)
     with pytest.raises(DataError, match="the seed is -1, but it is at least 0"):
