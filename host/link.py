@@ -247,7 +247,7 @@ class Exchange:
         return data
 
     def receive(self, data: bytes) -> bool:
-        """Take bytes that arrived; return whether they completed an answer, be it a stray one.
+        """Take bytes that arrived; return whether a request was answered, or told to wait its turn.
 
         Raises
         ------
@@ -263,9 +263,9 @@ class Exchange:
         self.statistics.dropped += self._decoder.dropped - dropped
         heard = False
         for frame in frames:
-            # An echo of our own requests is no sign of life.
-            heard |= bool(frame.op & ANSWER)
-            self._take(frame)
+            # What answers nothing that is asked is no sign of life: an echo of our own requests, or
+            # answers to somebody else's.
+            heard |= self._take(frame)
         return heard
 
     def resend(self, *, hasty: bool = False) -> None:
@@ -330,12 +330,12 @@ class Exchange:
         self.statistics.retries += 1
         self._send(pending)
 
-    def _take(self, frame: Frame) -> None:
-        """Match one frame."""
+    def _take(self, frame: Frame) -> bool:
+        """Match one frame; return whether it belongs to a request."""
         pending = self._pending.get(frame.seq)
         if pending is None or frame.op != pending.request.op | ANSWER:
             self.statistics.stray += 1
-            return
+            return False
         lost = self._lost_before(pending)
         if self._came_early(frame, pending):
             if lost:
@@ -346,7 +346,7 @@ class Exchange:
                 pending.attempts -= 1
                 lost.append(frame.seq)
             self._send_all_again(lost)
-            return
+            return True
         del self._pending[frame.seq]
         self._in_flight -= pending.cost
         if pending.request.in_turn:
@@ -361,6 +361,7 @@ class Exchange:
         self.statistics.requests += 1
         self._answered[frame.seq] = frame.payload
         self._send_all_again(lost)
+        return True
 
     def _lost_before(self, answered: _Pending) -> list[int]:
         """Requests of which an answer tells that no transmission will be answered any more."""
@@ -493,7 +494,7 @@ class Link:
         self._settled = False
         silences = 0
         # How long to wait is for the transport to measure, whose time may be a simulation's. The
-        # deadline is for a line that never falls silent and yet never completes a frame.
+        # deadline is for a line that never falls silent and yet never brings an answer.
         deadline = time.monotonic() + self._timeout
         while request or not exchange.idle:
             while request and exchange.admits(request):
@@ -508,10 +509,12 @@ class Link:
             except Refused:
                 yield from exchange.answers()
                 raise
+            if self.statistics.stray > stray:
+                self._wait = self._timeout
+            elif heard:
+                self._wait = max(self._timeout * _SHORTEST_WAIT, self._wait * _SHORTER)
             if heard:
                 silences = 0
-                quicker = max(self._timeout * _SHORTEST_WAIT, self._wait * _SHORTER)
-                self._wait = quicker if self.statistics.stray == stray else self._timeout
             elif data and time.monotonic() < deadline:
                 self._noise = data
                 continue
@@ -552,8 +555,8 @@ class Link:
         if self._noise:
             return (
                 f"{self._name} sends bytes that are no answers, such as "
-                f"{self._noise[:8].hex(' ')}; check that it is a Firstspike device and that the "
-                "baud rates agree"
+                f"{self._noise[:8].hex(' ')}; check that it is a Firstspike device, that the baud "
+                "rates agree and that no other program uses it"
             )
         return (
             f"{self._name} does not answer; check that it is programmed with a Firstspike "

@@ -61,11 +61,14 @@ class Chatter(Echo):
     def __init__(self, text):
         super().__init__()
         self.text = text
+        self.reads = 0
 
     def write(self, data):
         pass
 
     def read(self, timeout):
+        self.reads += 1
+        assert self.reads < 1_000_000, "this goes on for ever"
         return self.text
 
 
@@ -263,6 +266,23 @@ def test_garbage(text):
 def test_echo():
     with pytest.raises(NoReply, match="sends bytes that are no answers, such as 00 02 01"):
         Link(Echo(), "it", timeout=0.02).hello()
+
+
+def test_answers_to_somebody_else():
+    """They are answers as whole as any, but nothing that was asked is answered."""
+    answers = Chatter(Frame(Op.INFER_BITMAP | ANSWER, 77, 0, b"").encode())
+    with pytest.raises(NoReply, match="are no answers, .* and that no other program uses it"):
+        Link(answers, "it", timeout=0.02).hello()
+
+
+def test_answers_to_somebody_else_later_on():
+    transport = board()
+    link = Link(transport, "it", timeout=0.02)
+    link.hello()
+    answers = Chatter(Frame(Op.READ_REGISTER | ANSWER, 200, 0, b"").encode())
+    transport.read = answers.read
+    with pytest.raises(NoReply, match="it stopped answering"):
+        link.call(Request(Op.READ_REGISTER, 0))
 
 
 def test_a_line_that_loses_everything_but_greetings():
