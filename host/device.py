@@ -3,6 +3,7 @@
 A board, its cycle-accurate simulation and the golden model behind the same link are used alike.
 """
 
+import random
 import struct
 import time
 import zlib
@@ -1064,6 +1065,7 @@ class Device:
                 timeout,
                 self._retries,
                 self._statistics,
+                first=self._first_sequence(),
             )
             hello = link.hello()
             if config is not None:
@@ -1072,6 +1074,13 @@ class Device:
             transport.close()
             raise
         self._connection = link, hello
+
+    def _first_sequence(self) -> int:
+        """Where sequence numbers begin, so that no answer to an earlier host passes for ours."""
+        if self._connection is not None:
+            return self._link.next_sequence
+        # Nobody else has used a virtual board, and what it says can be told in advance.
+        return 0 if is_virtual(self._port) else random.randrange(256)
 
     def _persistently(self, action: Callable[[], _T]) -> _T:
         """Do something that may be done twice; again if the device goes away and comes back."""

@@ -172,6 +172,9 @@ class Exchange:
         Times that one request is sent again before the line counts as unusable.
     statistics : Statistics, optional
         Counts to go on from.
+    first : int
+        Sequence number of the first request. A device may still have answers to give to whoever
+        used it before, and these must not pass for answers to this host.
 
     Attributes
     ----------
@@ -183,13 +186,15 @@ class Exchange:
         credit: int = _FIRST_CREDIT,
         retries: int = 8,
         statistics: Statistics | None = None,
+        *,
+        first: int = 0,
     ) -> None:
         self.credit = credit
         self.statistics = Statistics() if statistics is None else statistics
         self._retries = retries
         self._decoder = FrameDecoder()
         self._outgoing = bytearray()
-        self._seq = 0
+        self._seq = first % 256
         # In the order of transmission, which is the order of the answers.
         self._pending: dict[int, _Pending] = {}
         self._in_flight = 0
@@ -200,7 +205,12 @@ class Exchange:
         self._most_in_turn = float(_WINDOW)
         # Answers whose turn has not come, by sequence number, and the number whose turn it is.
         self._answered: dict[int, bytes] = {}
-        self._turn = 0
+        self._turn = self._seq
+
+    @property
+    def next_sequence(self) -> int:
+        """Sequence number of the next request."""
+        return self._seq
 
     @property
     def idle(self) -> bool:
@@ -410,6 +420,7 @@ class Link:
         makes it whole again.
     retries : int
     statistics : Statistics, optional
+    first : int
         See :class:`Exchange`.
     """
 
@@ -420,12 +431,14 @@ class Link:
         timeout: float = 0.5,
         retries: int = 8,
         statistics: Statistics | None = None,
+        *,
+        first: int = 0,
     ) -> None:
         self._transport = transport
         self._name = name
         self._timeout = self._wait = timeout
         self._retries = retries
-        self._exchange = Exchange(retries=retries, statistics=statistics)
+        self._exchange = Exchange(retries=retries, statistics=statistics, first=first)
         self._settled = False
         self._noise = b""
         # Where the counts stood when this link was opened.
@@ -435,6 +448,11 @@ class Link:
     def statistics(self) -> Statistics:
         """Counts since the link was opened, and those that it went on from."""
         return self._exchange.statistics
+
+    @property
+    def next_sequence(self) -> int:
+        """Sequence number of the next request."""
+        return self._exchange.next_sequence
 
     def hello(self) -> Hello:
         """Ask the device for an account of itself; whatever was under way before is forgotten.

@@ -93,9 +93,9 @@ class Conversation(RuleBasedStateMachine):
     room = 200
     retries = 1000
 
-    @initialize(earlier=st.integers(0, 300))
-    def start(self, earlier):
-        self.exchange = Exchange(self.room, self.retries)
+    @initialize(earlier=st.integers(0, 300), first=st.integers(0, 255))
+    def start(self, earlier, first):
+        self.exchange = Exchange(self.room, self.retries, first=first)
         self.device = Device(self.room)
         self.to_device, self.to_host = [], []
         #: Requests that wait for their turn to be answered, and how often the line saw each frame.

@@ -208,6 +208,21 @@ def test_answers_that_come_twice_are_ignored():
     assert link.statistics.stray > 0
 
 
+def test_answers_that_are_owed_to_another_host_are_ignored():
+    """A program that ended before its answers came; the next one counts from elsewhere."""
+    transport = board(latency=20e-3)
+    earlier = Link(transport, "board", timeout=0.1)
+    earlier.call(Request(Op.WRITE_REGISTER, 0, struct.pack("<I", 9)))
+    owed = Exchange(first=5)
+    for _ in range(3):
+        owed.submit(Request(Op.READ_REGISTER, 1))
+    transport.write(owed.outgoing())
+    later = Link(transport, "board", timeout=0.1, first=100)
+    assert later.call(Request(Op.READ_REGISTER, 0)) == struct.pack("<I", 9)
+    assert later.statistics.stray == 3
+    assert later.next_sequence == 102
+
+
 def test_a_stream_that_stops_early_leaves_the_link_usable():
     link = Link(board(), "board")
     stream = link.stream([Request(Op.READ_REGISTER, 0)] * 1000)
@@ -271,7 +286,7 @@ def test_echo():
 def test_answers_to_somebody_else():
     """They are answers as whole as any, but nothing that was asked is answered."""
     answers = Chatter(Frame(Op.INFER_BITMAP | ANSWER, 77, 0, b"").encode())
-    with pytest.raises(NoReply, match="are no answers, .* and that no other program uses it"):
+    with pytest.raises(NoReply, match=r"are no answers, .* and that no other program uses it"):
         Link(answers, "it", timeout=0.02).hello()
 
 

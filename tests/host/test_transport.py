@@ -27,6 +27,7 @@ from firstspike.firmware.errors import (
     NoReply,
     PortError,
 )
+from firstspike.firmware.framing import FrameDecoder
 from firstspike.sim import fast
 from firstspike.sim.pty import PseudoTerminal
 from firstspike.sim.random_networks import random_case
@@ -54,6 +55,45 @@ def test_a_board_on_a_terminal_serves_one_program_after_the_other():
             with firstspike.open(terminal.path) as device:
                 device.load(CASE.network)
                 check(device.infer(CASE.samples))
+
+
+class Heard:
+    """A board, and the first sequence number that each program sends it."""
+
+    def __init__(self):
+        self.board = board()
+        self.decoder = FrameDecoder()
+        self.first = None
+
+    def write(self, data):
+        for frame in self.decoder.feed(data):
+            self.first = frame.seq if self.first is None else self.first
+        self.board.write(data)
+
+    def read(self, timeout):
+        return self.board.read(timeout)
+
+    def close(self):
+        self.board.close()
+
+
+def test_each_program_counts_from_another_number():
+    heard, seen = Heard(), set()
+    with PseudoTerminal(heard) as terminal:
+        for _ in range(6):
+            heard.first = None
+            with firstspike.open(terminal.path):
+                seen.add(heard.first)
+    assert len(seen) > 1
+
+
+def test_on_a_virtual_board_runs_are_the_same():
+    seen = []
+    for _ in range(2):
+        heard = Heard()
+        with firstspike.open("model:", config=CASE.config, line=lambda _, heard=heard: heard):
+            seen.append(heard.first)
+    assert seen == [0, 0]
 
 
 def test_a_port_in_use():
