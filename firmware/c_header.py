@@ -133,11 +133,16 @@ def _samples() -> list[str]:
         _define("LEARNING_ARGUMENT(label, number) \\"),
         f"    ((uint32_t)(label) * 0x{learning:x}u | ((number) & 0x{numbers:x}u))",
         _define("MEMORY_ADDRESS(region, word)", f"((uint32_t)(region) * 0x{region:x}u | (word))"),
+        _define("MOST_WORDS", f"0x{region:x}u", "words that a region can have"),
     ]
 
 
 def _registers() -> list[str]:
     lines = ["/* Registers */", ""]
+    # Those of the layers follow one another, up to the next register.
+    first = next(register.address for register in REGISTERS if register.per_layer)
+    after = min(register.address for register in REGISTERS if register.address > first)
+    lines += [_define("MOST_LAYERS", after - first, "that a device has registers for"), ""]
     for register in REGISTERS:
         name, address = f"REGISTER_{register.name.upper()}", f"0x{register.address:02x}u"
         if register.per_layer:

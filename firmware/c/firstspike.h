@@ -2,7 +2,7 @@
  * Driver for a Firstspike device, an accelerator of time-to-first-spike networks on an FPGA.
  *
  * C99 without heap, globals, recursion or standard input and output. The caller gives a context for
- * each device, and says how bytes and time get here (struct firstspike_port). docs/c-driver.md has
+ * each device, and says how the driver sends, receives and tells the time (struct firstspike_port). docs/c-driver.md has
  * an example and notes on porting, docs/link.md the protocol.
  *
  *     struct firstspike device;
@@ -29,14 +29,29 @@
 #include "firstspike_framing.h"
 #include "firstspike_protocol.h"
 
+/*
+ * Sizes that may be defined for the whole program. The driver and all that includes this header have
+ * to agree on them: define them on the compiler's command line.
+ */
+
 /* Requests that may be on their way at once at most; each takes 8 bytes of stack. */
 #ifndef FIRSTSPIKE_MAX_IN_FLIGHT
 #define FIRSTSPIKE_MAX_IN_FLIGHT 8
+#endif
+#if FIRSTSPIKE_MAX_IN_FLIGHT < 1 || FIRSTSPIKE_MAX_IN_FLIGHT > 128
+#error "FIRSTSPIKE_MAX_IN_FLIGHT: 1 to 128, half of the sequence numbers that there are"
 #endif
 
 /* Layers whose weight rows an outcome counts; those of further layers are left out. */
 #ifndef FIRSTSPIKE_LAYERS
 #define FIRSTSPIKE_LAYERS 4
+#endif
+#if FIRSTSPIKE_LAYERS < 1 || FIRSTSPIKE_LAYERS > FIRSTSPIKE_MOST_LAYERS
+#error "FIRSTSPIKE_LAYERS: 1 to FIRSTSPIKE_MOST_LAYERS, which is what a device can have"
+#endif
+
+#ifdef __cplusplus
+extern "C" {
 #endif
 
 /* Errors */
@@ -74,7 +89,7 @@ const char *firstspike_error_text(enum firstspike_error error);
 /* Connecting */
 
 /*
- * How bytes and time get to the driver; `user` is handed back to each function.
+ * How the driver sends, receives and tells the time; `user` is handed back to each function.
  *
  * `send` takes all bytes, and may return before they have left; it returns false if the line is
  * gone. A zero byte ends each frame, so a port that collects bytes passes them on after a zero.
@@ -108,7 +123,7 @@ struct firstspike_greeting {
                                                           : FIRSTSPIKE_HELLO_BYTES)
 
 /*
- * The context of a device. The first three may be changed between calls, the next three be read;
+ * The context of a device. The first three may be changed between calls, the next four be read;
  * the others are the driver's own.
  */
 struct firstspike {
@@ -120,6 +135,7 @@ struct firstspike {
     struct firstspike_greeting greeting;
     uint32_t resent;  /* frames sent again since the start */
     uint32_t damaged; /* runs of bytes received that were no frame */
+    uint8_t wrong_region; /* the memory region of the last WRONG_MEMORY */
 
     struct firstspike_port port;
     struct firstspike_decoder decoder;
@@ -154,7 +170,10 @@ enum firstspike_error firstspike_read_counters(struct firstspike *device,
 
 /* Memory */
 
-/* Words of a memory region. A word has a byte for each lane and is moved whole. */
+/*
+ * Words of a memory region. A word has a byte for each lane and is moved whole. Calls return
+ * BAD_ADDRESS for words beyond the region's end.
+ */
 struct firstspike_span {
     uint8_t region;
     uint16_t word_bytes;
@@ -198,8 +217,9 @@ struct firstspike_source {
  *
  * Memories that hold the right bytes already are not sent again. When the CRC-32 of every memory
  * and the value of every register have been verified, the register `model` is written; until then
- * it is 0, and the device refuses samples. WRONG_MEMORY or WRONG_REGISTER: the device was reset in
- * between, so load it again, or its memory is faulty.
+ * it is 0, and the device refuses samples. OTHER_CONFIGURATION: the model is for another device;
+ * nothing was written. WRONG_MEMORY or WRONG_REGISTER: the device was reset in between, so load it
+ * again, or its memory is faulty.
  */
 enum firstspike_error firstspike_load(struct firstspike *device,
                                       const struct firstspike_source *model);
@@ -238,10 +258,15 @@ struct firstspike_spikes {
     uint8_t *bytes;
     size_t capacity; /* in bytes: 2 a spike, and 2 a step after step 0 that has spikes */
     size_t count;
-    uint16_t step;
+    uint16_t step;  /* that is open */
+    uint16_t least; /* input that may spike in it next */
 };
 
-/* Adds a spike; steps must not descend, and each input spikes at most once. */
+/*
+ * Adds a spike. Steps must not descend, and within a step inputs must ascend: BAD_SAMPLE otherwise.
+ * Each input spikes at most once in a sample, which is not checked. BUFFER_TOO_SMALL: there is no
+ * room for it. After an error the list is what it was.
+ */
 enum firstspike_error firstspike_add_spike(struct firstspike_spikes *spikes, uint16_t step,
                                            uint16_t input);
 
@@ -262,7 +287,8 @@ struct firstspike_outcome {
 /*
  * Classifies samples with the model that was loaded or resumed last, as many at once as the device
  * holds. NO_MODEL: the device no longer holds it, since it was reset or loaded by others; load it
- * again. Outcomes are complete only if the call returns OK.
+ * again. STALLED: the core failed and was reset, as by a particle; infer again. Outcomes are complete
+ * only if the call returns OK.
  */
 enum firstspike_error firstspike_infer_many(struct firstspike *device,
                                             const struct firstspike_sample *samples, uint32_t count,
@@ -284,9 +310,15 @@ struct firstspike_lesson {
  * Learns from samples, one after the other and each exactly once whatever the line does.
  *
  * `number` is that of the first sample; the device keeps that of the next one in its register
- * `learned`, which has to be written once after a reset. After an error, this register tells how
- * many samples were learned. OUT_OF_ORDER: the device expects another number than `number`.
- * The outcomes are those before each update.
+ * `learned`, which has to be written once after a reset. OUT_OF_ORDER: the device expects another
+ * number than `number`, and nothing was learned. The outcomes are those before each update.
+ *
+ * After an error, `learned` tells how many samples were learned: go on with the lesson of that
+ * number. The same call again is refused with OUT_OF_ORDER if any of it was learned, even if no
+ * answer told so. If `learned` is less than it was before, or the counter `boots` has risen, the
+ * device was reset and what it had learned is lost: write the rule and `learned`, and start anew.
+ * NO_MODEL: it was reset and holds no model either. STALLED: the core failed in the middle of an
+ * update; load the model again, and start anew.
  */
 enum firstspike_error firstspike_learn(struct firstspike *device,
                                        const struct firstspike_lesson *lessons, uint32_t count,
@@ -296,11 +328,17 @@ enum firstspike_error firstspike_learn(struct firstspike *device,
 
 /*
  * Tests line and memories, and loads the model afterwards: wrong requests have to be refused, and
- * every word of every memory has to hold what is written there. `buffer` holds `capacity` bytes, at
- * least a word of the widest memory; the more, the faster.
+ * every word of every memory has to hold what is written there; WRONG_MEMORY if not, and
+ * `wrong_region` of the context says which. OTHER_CONFIGURATION: the model is for another device;
+ * nothing was tested. `buffer` holds `capacity` bytes, at least a word of the widest memory; the
+ * more, the faster.
  */
 enum firstspike_error firstspike_selftest(struct firstspike *device,
                                           const struct firstspike_source *model, uint8_t *buffer,
                                           size_t capacity);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

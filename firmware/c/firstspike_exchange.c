@@ -6,7 +6,7 @@
 /* A request that waits for its answer. */
 struct flight {
     uint32_t index;
-    uint16_t attempts;
+    uint16_t left; /* times that it may be sent again */
     uint8_t op;
     uint8_t seq;
 };
@@ -91,9 +91,9 @@ static enum firstspike_error relaunch(struct exchange *exchange, size_t count)
         struct flight flight = remove_flight(exchange, oldest(exchange, count));
         if (exchange->result != FIRSTSPIKE_OK)
             continue;
-        if (flight.attempts > exchange->device->retries)
+        if (flight.left == 0)
             return FIRSTSPIKE_NO_ANSWER;
-        flight.attempts++;
+        flight.left--;
         exchange->device->resent++;
         const enum firstspike_error error = launch(exchange, flight);
         if (error != FIRSTSPIKE_OK)
@@ -108,8 +108,9 @@ static enum firstspike_error submit(struct exchange *exchange)
     enum firstspike_error error = FIRSTSPIKE_OK;
     while (error == FIRSTSPIKE_OK && exchange->result == FIRSTSPIKE_OK &&
            exchange->next < exchange->task->requests && exchange->count < exchange->limit) {
-        const struct flight flight = {
-            .index = exchange->next++, .attempts = 1, .seq = exchange->device->seq++};
+        const struct flight flight = {.index = exchange->next++,
+                                      .left = exchange->device->retries,
+                                      .seq = exchange->device->seq++};
         error = launch(exchange, flight);
     }
     return error;
@@ -155,8 +156,9 @@ static enum firstspike_error match(struct exchange *exchange, const struct first
     const bool refused_early = exchange->task->in_turn && frame->arg == FIRSTSPIKE_OUT_OF_ORDER &&
                                oldest(exchange, exchange->count) != position;
     if (refused_early) {
-        /* It reached the device, so the line cannot be blamed for this attempt. */
-        exchange->flights[position].attempts--;
+        /* It reached the device, so the line cannot be blamed, and sending it again is free. */
+        if (exchange->flights[position].left < UINT16_MAX)
+            exchange->flights[position].left++;
         return relaunch(exchange, position + 1);
     }
     const uint32_t index = remove_flight(exchange, position).index;

@@ -13,6 +13,10 @@
 
 #include "firstspike_protocol.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* One message in either direction. */
 struct firstspike_frame {
     uint8_t op;
@@ -67,5 +71,9 @@ enum firstspike_decoded {
 /* Takes one byte; sets `frame` if it completes one. */
 enum firstspike_decoded firstspike_decode(struct firstspike_decoder *decoder, uint8_t byte,
                                           struct firstspike_frame *frame);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

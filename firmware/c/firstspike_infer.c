@@ -5,28 +5,27 @@
 
 /* Samples */
 
-static enum firstspike_error add_word(struct firstspike_spikes *spikes, uint16_t word)
+static void add_word(struct firstspike_spikes *spikes, uint16_t word)
 {
-    if (spikes->capacity - spikes->count < 2)
-        return FIRSTSPIKE_BUFFER_TOO_SMALL;
     firstspike_put_u16(spikes->bytes + spikes->count, word);
     spikes->count += 2;
-    return FIRSTSPIKE_OK;
 }
 
 enum firstspike_error firstspike_add_spike(struct firstspike_spikes *spikes, uint16_t step,
                                            uint16_t input)
 {
-    if (step < spikes->step || step >= FIRSTSPIKE_STEP_WORD || input >= FIRSTSPIKE_STEP_WORD)
+    const bool opens = step > spikes->step;
+    if (step < spikes->step || (!opens && input < spikes->least) || step >= FIRSTSPIKE_STEP_WORD ||
+        input >= FIRSTSPIKE_STEP_WORD)
         return FIRSTSPIKE_BAD_SAMPLE;
-    if (step > spikes->step) {
-        const enum firstspike_error error =
-            add_word(spikes, (uint16_t)(step | FIRSTSPIKE_STEP_WORD));
-        if (error != FIRSTSPIKE_OK)
-            return error;
-        spikes->step = step;
-    }
-    return add_word(spikes, input);
+    if (spikes->capacity - spikes->count < (opens ? 4u : 2u))
+        return FIRSTSPIKE_BUFFER_TOO_SMALL;
+    if (opens)
+        add_word(spikes, (uint16_t)(step | FIRSTSPIKE_STEP_WORD));
+    add_word(spikes, input);
+    spikes->step = step;
+    spikes->least = (uint16_t)(input + 1);
+    return FIRSTSPIKE_OK;
 }
 
 struct firstspike_sample firstspike_spikes_sample(const struct firstspike_spikes *spikes)
@@ -53,51 +52,75 @@ static enum firstspike_error read_outcome(struct firstspike_outcome *outcome,
     return FIRSTSPIKE_OK;
 }
 
-/* Inference */
+/* Batches */
 
-struct inference {
+/* Samples to classify, or lessons to learn from; the other is NULL. */
+struct batch {
     const struct firstspike_sample *samples;
+    const struct firstspike_lesson *lessons;
     struct firstspike_outcome *outcomes;
-    uint32_t model;
+    uint32_t number; /* of the model, or of the first lesson */
 };
 
-static enum firstspike_error make_inference(void *context, uint32_t index,
-                                            struct firstspike_request *request)
+static const struct firstspike_sample *sample_of(const struct batch *batch, uint32_t index)
 {
-    const struct inference *inference = context;
-    const struct firstspike_sample *sample = &inference->samples[index];
+    return batch->lessons != NULL ? &batch->lessons[index].sample : &batch->samples[index];
+}
+
+static enum firstspike_error make_sample(void *context, uint32_t index,
+                                         struct firstspike_request *request)
+{
+    const struct batch *batch = context;
+    const struct firstspike_sample *sample = sample_of(batch, index);
+    const bool bitmap = sample->coding == FIRSTSPIKE_BITMAP;
     *request = (struct firstspike_request){
-        .op = sample->coding == FIRSTSPIKE_BITMAP ? FIRSTSPIKE_INFER_BITMAP
-                                                  : FIRSTSPIKE_INFER_SPIKES,
-        .arg = inference->model,
+        .op = bitmap ? FIRSTSPIKE_INFER_BITMAP : FIRSTSPIKE_INFER_SPIKES,
+        .arg = batch->number,
         .payload = sample->bytes,
         .count = sample->count};
+    if (batch->lessons != NULL) {
+        request->op = bitmap ? FIRSTSPIKE_LEARN_BITMAP : FIRSTSPIKE_LEARN_SPIKES;
+        request->arg =
+            FIRSTSPIKE_LEARNING_ARGUMENT(batch->lessons[index].label, batch->number + index);
+    }
     return FIRSTSPIKE_OK;
 }
 
-static enum firstspike_error take_inference(void *context, uint32_t index, const uint8_t *payload,
-                                            size_t count)
+static enum firstspike_error take_outcome(void *context, uint32_t index, const uint8_t *payload,
+                                          size_t count)
 {
-    const struct inference *inference = context;
-    return read_outcome(&inference->outcomes[index], payload, count);
+    const struct batch *batch = context;
+    struct firstspike_outcome *outcome = &batch->outcomes[index];
+    if (payload != NULL)
+        return read_outcome(outcome, payload, count);
+    *outcome = (struct firstspike_outcome){.repeated = true};
+    return FIRSTSPIKE_OK;
 }
+
+static enum firstspike_error run_batch(struct firstspike *device, struct batch *batch,
+                                       uint32_t count)
+{
+    struct firstspike_task task = {.requests = count,
+                                   .answer = device->answer,
+                                   .capacity = sizeof device->answer,
+                                   .in_turn = batch->lessons != NULL,
+                                   .make = make_sample,
+                                   .take = take_outcome,
+                                   .context = batch};
+    for (uint32_t i = 0; i < count; i++)
+        if (sample_of(batch, i)->count > task.longest)
+            task.longest = sample_of(batch, i)->count;
+    return firstspike_exchange(device, &task);
+}
+
+/* Inference */
 
 enum firstspike_error firstspike_infer_many(struct firstspike *device,
                                             const struct firstspike_sample *samples, uint32_t count,
                                             struct firstspike_outcome *outcomes)
 {
-    struct inference inference = {
-        .samples = samples, .outcomes = outcomes, .model = device->model};
-    struct firstspike_task task = {.requests = count,
-                                   .answer = device->answer,
-                                   .capacity = sizeof device->answer,
-                                   .make = make_inference,
-                                   .take = take_inference,
-                                   .context = &inference};
-    for (uint32_t i = 0; i < count; i++)
-        if (samples[i].count > task.longest)
-            task.longest = samples[i].count;
-    return firstspike_exchange(device, &task);
+    struct batch batch = {.samples = samples, .outcomes = outcomes, .number = device->model};
+    return run_batch(device, &batch, count);
 }
 
 enum firstspike_error firstspike_infer(struct firstspike *device,
@@ -109,51 +132,29 @@ enum firstspike_error firstspike_infer(struct firstspike *device,
 
 /* Learning */
 
-struct learning {
-    const struct firstspike_lesson *lessons;
-    struct firstspike_outcome *outcomes;
-    uint32_t number;
-};
-
-static enum firstspike_error make_lesson(void *context, uint32_t index,
-                                         struct firstspike_request *request)
+/* Checks that the device expects a lesson of this number next. */
+static enum firstspike_error check_number(struct firstspike *device, uint32_t number)
 {
-    const struct learning *learning = context;
-    const struct firstspike_lesson *lesson = &learning->lessons[index];
-    *request = (struct firstspike_request){
-        .op = lesson->sample.coding == FIRSTSPIKE_BITMAP ? FIRSTSPIKE_LEARN_BITMAP
-                                                         : FIRSTSPIKE_LEARN_SPIKES,
-        .arg = FIRSTSPIKE_LEARNING_ARGUMENT(lesson->label, learning->number + index),
-        .payload = lesson->sample.bytes,
-        .count = lesson->sample.count};
-    return FIRSTSPIKE_OK;
-}
-
-static enum firstspike_error take_lesson(void *context, uint32_t index, const uint8_t *payload,
-                                         size_t count)
-{
-    const struct learning *learning = context;
-    struct firstspike_outcome *outcome = &learning->outcomes[index];
-    if (payload != NULL)
-        return read_outcome(outcome, payload, count);
-    *outcome = (struct firstspike_outcome){.repeated = true};
-    return FIRSTSPIKE_OK;
+    uint32_t learned = 0, model = 0;
+    enum firstspike_error error =
+        firstspike_read_register(device, FIRSTSPIKE_REGISTER_LEARNED, &learned);
+    /* Only builds that learn have it. */
+    if (error == FIRSTSPIKE_BAD_ADDRESS)
+        return FIRSTSPIKE_UNKNOWN_OPERATION;
+    if (error != FIRSTSPIKE_OK || FIRSTSPIKE_LEARNING_ARGUMENT(0, learned ^ number) == 0)
+        return error;
+    /* After a reset both are gone, and the model has to be loaded first. */
+    error = firstspike_read_register(device, FIRSTSPIKE_REGISTER_MODEL, &model);
+    if (error != FIRSTSPIKE_OK)
+        return error;
+    return model != 0 ? FIRSTSPIKE_OUT_OF_ORDER : FIRSTSPIKE_NO_MODEL;
 }
 
 enum firstspike_error firstspike_learn(struct firstspike *device,
                                        const struct firstspike_lesson *lessons, uint32_t count,
                                        uint32_t number, struct firstspike_outcome *outcomes)
 {
-    struct learning learning = {.lessons = lessons, .outcomes = outcomes, .number = number};
-    struct firstspike_task task = {.requests = count,
-                                   .answer = device->answer,
-                                   .capacity = sizeof device->answer,
-                                   .in_turn = true,
-                                   .make = make_lesson,
-                                   .take = take_lesson,
-                                   .context = &learning};
-    for (uint32_t i = 0; i < count; i++)
-        if (lessons[i].sample.count > task.longest)
-            task.longest = lessons[i].sample.count;
-    return firstspike_exchange(device, &task);
+    struct batch batch = {.lessons = lessons, .outcomes = outcomes, .number = number};
+    const enum firstspike_error error = check_number(device, number);
+    return error == FIRSTSPIKE_OK ? run_batch(device, &batch, count) : error;
 }

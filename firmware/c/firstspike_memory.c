@@ -11,6 +11,15 @@ static uint32_t smaller(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
+/* Refuses words that no region has, whose addresses would be those of another one. */
+static enum firstspike_error check_span(const struct firstspike_span *span)
+{
+    if (span->word >= FIRSTSPIKE_MOST_WORDS ||
+        span->words > FIRSTSPIKE_MOST_WORDS - span->word)
+        return FIRSTSPIKE_BAD_ADDRESS;
+    return span->word_bytes > 0 ? FIRSTSPIKE_OK : FIRSTSPIKE_BAD_LENGTH;
+}
+
 static uint32_t address_of(const struct firstspike_span *span, uint32_t word)
 {
     return FIRSTSPIKE_MEMORY_ADDRESS(span->region, span->word + word);
@@ -79,8 +88,9 @@ enum firstspike_error firstspike_copy_to_memory(struct firstspike *device,
                                                 const struct firstspike_source *source,
                                                 uint32_t offset)
 {
-    if (span->word_bytes == 0)
-        return FIRSTSPIKE_BAD_LENGTH;
+    const enum firstspike_error error = check_span(span);
+    if (error != FIRSTSPIKE_OK)
+        return error;
     struct copy copy = {.span = span,
                         .source = source,
                         .offset = offset,
@@ -126,10 +136,10 @@ static enum firstspike_error ask(struct firstspike *device, uint8_t op, uint32_t
 enum firstspike_error firstspike_read_memory(struct firstspike *device,
                                              const struct firstspike_span *span, uint8_t *bytes)
 {
-    if (span->word_bytes == 0)
-        return FIRSTSPIKE_BAD_LENGTH;
+    enum firstspike_error error = check_span(span);
+    if (error != FIRSTSPIKE_OK)
+        return error;
     const uint32_t most = piece_words(device, span);
-    enum firstspike_error error = FIRSTSPIKE_OK;
     for (uint32_t word = 0; word < span->words && error == FIRSTSPIKE_OK;) {
         const uint32_t words = smaller(most, span->words - word);
         const size_t count = (size_t)(words * span->word_bytes);
@@ -143,8 +153,10 @@ enum firstspike_error firstspike_read_memory(struct firstspike *device,
 enum firstspike_error firstspike_memory_crc(struct firstspike *device,
                                             const struct firstspike_span *span, uint32_t *crc)
 {
-    const enum firstspike_error error = ask(device, FIRSTSPIKE_MEMORY_CRC, address_of(span, 0),
-                                            span->words, device->answer, 4);
+    enum firstspike_error error = check_span(span);
+    if (error == FIRSTSPIKE_OK)
+        error = ask(device, FIRSTSPIKE_MEMORY_CRC, address_of(span, 0), span->words,
+                    device->answer, 4);
     if (error == FIRSTSPIKE_OK)
         *crc = firstspike_get_u32(device->answer);
     return error;

@@ -57,12 +57,19 @@ static enum firstspike_error check_table(const struct firstspike_model *model)
     return firstspike_get_u32(bytes) == crc ? FIRSTSPIKE_OK : FIRSTSPIKE_BAD_MODEL;
 }
 
-enum firstspike_error firstspike_open_model(const struct firstspike_source *source,
+enum firstspike_error firstspike_open_model(const struct firstspike *device,
+                                            const struct firstspike_source *source,
                                             struct firstspike_model *model)
 {
+    if (!device->connected)
+        return FIRSTSPIKE_NOT_CONNECTED;
     *model = (struct firstspike_model){.source = source};
-    const enum firstspike_error error = read_head(model);
-    return error == FIRSTSPIKE_OK ? check_table(model) : error;
+    enum firstspike_error error = read_head(model);
+    if (error == FIRSTSPIKE_OK)
+        error = check_table(model);
+    if (error == FIRSTSPIKE_OK && model->digest != device->greeting.digest)
+        return FIRSTSPIKE_OTHER_CONFIGURATION;
+    return error;
 }
 
 enum firstspike_error firstspike_each_region(struct firstspike *device,
@@ -118,16 +125,26 @@ static enum firstspike_error each_setting(struct firstspike *device,
 
 /* Verifying */
 
+enum firstspike_error firstspike_check_region(struct firstspike *device,
+                                              const struct firstspike_region *region,
+                                              uint32_t crc)
+{
+    uint32_t held = 0;
+    const enum firstspike_error error = firstspike_memory_crc(device, &region->span, &held);
+    if (error != FIRSTSPIKE_OK)
+        return error;
+    if (held == crc)
+        return FIRSTSPIKE_OK;
+    device->wrong_region = region->span.region;
+    return FIRSTSPIKE_WRONG_MEMORY;
+}
+
 static enum firstspike_error check_region(struct firstspike *device,
                                           const struct firstspike_source *source,
                                           const struct firstspike_region *region)
 {
-    uint32_t crc = 0;
     (void)source;
-    const enum firstspike_error error = firstspike_memory_crc(device, &region->span, &crc);
-    if (error != FIRSTSPIKE_OK)
-        return error;
-    return crc == region->crc ? FIRSTSPIKE_OK : FIRSTSPIKE_WRONG_MEMORY;
+    return firstspike_check_region(device, region, region->crc);
 }
 
 static enum firstspike_error check_setting(struct firstspike *device, uint32_t address,
@@ -147,24 +164,11 @@ static enum firstspike_error verify(struct firstspike *device, const struct firs
     return error == FIRSTSPIKE_OK ? each_setting(device, model, check_setting) : error;
 }
 
-/* Reads a model and checks that it is for this device. */
-static enum firstspike_error open_for(const struct firstspike *device,
-                                      const struct firstspike_source *source,
-                                      struct firstspike_model *model)
-{
-    if (!device->connected)
-        return FIRSTSPIKE_NOT_CONNECTED;
-    const enum firstspike_error error = firstspike_open_model(source, model);
-    if (error == FIRSTSPIKE_OK && model->digest != device->greeting.digest)
-        return FIRSTSPIKE_OTHER_CONFIGURATION;
-    return error;
-}
-
 enum firstspike_error firstspike_verify(struct firstspike *device,
                                         const struct firstspike_source *source)
 {
     struct firstspike_model model;
-    const enum firstspike_error error = open_for(device, source, &model);
+    const enum firstspike_error error = firstspike_open_model(device, source, &model);
     return error == FIRSTSPIKE_OK ? verify(device, &model) : error;
 }
 
@@ -210,7 +214,7 @@ enum firstspike_error firstspike_load(struct firstspike *device,
                                       const struct firstspike_source *source)
 {
     struct firstspike_model model;
-    enum firstspike_error error = open_for(device, source, &model);
+    enum firstspike_error error = firstspike_open_model(device, source, &model);
     if (error == FIRSTSPIKE_OK)
         error = write_model(device, &model);
     if (error == FIRSTSPIKE_OK)

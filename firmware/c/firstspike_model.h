@@ -21,8 +21,12 @@ struct firstspike_region {
     uint32_t offset; /* of its contents in the source */
 };
 
-/* Reads head and table; BAD_MODEL if they are damaged or of another version. */
-enum firstspike_error firstspike_open_model(const struct firstspike_source *source,
+/*
+ * Reads head and table. BAD_MODEL: they are damaged or of another version; OTHER_CONFIGURATION: the
+ * model is for another device; NOT_CONNECTED: there is none.
+ */
+enum firstspike_error firstspike_open_model(const struct firstspike *device,
+                                            const struct firstspike_source *source,
                                             struct firstspike_model *model);
 
 typedef enum firstspike_error firstspike_visit_region(struct firstspike *device,
@@ -34,5 +38,10 @@ enum firstspike_error firstspike_each_region(struct firstspike *device,
                                              const struct firstspike_model *model,
                                              const struct firstspike_source *source,
                                              firstspike_visit_region *visit);
+
+/* Compares the CRC-32 of a region on the device with `crc`; WRONG_MEMORY if it is another. */
+enum firstspike_error firstspike_check_region(struct firstspike *device,
+                                              const struct firstspike_region *region,
+                                              uint32_t crc);
 
 #endif

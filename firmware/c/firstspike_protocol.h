@@ -82,8 +82,11 @@ enum firstspike_op {
 #define FIRSTSPIKE_LEARNING_ARGUMENT(label, number) \
     ((uint32_t)(label) * 0x10000u | ((number) & 0xffffu))
 #define FIRSTSPIKE_MEMORY_ADDRESS(region, word) ((uint32_t)(region) * 0x1000000u | (word))
+#define FIRSTSPIKE_MOST_WORDS 0x1000000u /* words that a region can have */
 
 /* Registers */
+
+#define FIRSTSPIKE_MOST_LAYERS 16 /* that a device has registers for */
 
 /* Number of time steps `T` of an inference. */
 #define FIRSTSPIKE_REGISTER_STEPS 0x00u

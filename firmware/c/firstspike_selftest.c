@@ -74,7 +74,7 @@ static enum firstspike_error check_region(struct firstspike *device,
                                           const struct firstspike_region *region)
 {
     const struct firstspike_span *span = &region->span;
-    uint32_t expected = 0, held = 0;
+    uint32_t expected = 0;
     for (uint32_t word = 0; word < span->words; word++) {
         const uint8_t *bytes;
         const enum firstspike_error error =
@@ -84,10 +84,7 @@ static enum firstspike_error check_region(struct firstspike *device,
             return error;
         expected = firstspike_crc32(expected, bytes, span->word_bytes);
     }
-    const enum firstspike_error error = firstspike_memory_crc(device, span, &held);
-    if (error != FIRSTSPIKE_OK)
-        return error;
-    return held == expected ? FIRSTSPIKE_OK : FIRSTSPIKE_WRONG_MEMORY;
+    return firstspike_check_region(device, region, expected);
 }
 
 /* Writes all memories before it checks the first, so that none is another's. */
@@ -109,7 +106,7 @@ enum firstspike_error firstspike_selftest(struct firstspike *device,
     const struct firstspike_source pattern = {
         .read = read_pattern, .user = &inverted, .buffer = buffer, .capacity = capacity};
     struct firstspike_model model;
-    enum firstspike_error error = firstspike_open_model(source, &model);
+    enum firstspike_error error = firstspike_open_model(device, source, &model);
     if (error == FIRSTSPIKE_OK)
         error = test_refusals(device);
     if (error == FIRSTSPIKE_OK)

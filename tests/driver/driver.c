@@ -1,10 +1,10 @@
 /*
  * The driver as a program: commands come in on standard input, one a line, and so does what the
- * device sends; see driver.py. Time is that of the other side, which may be virtual.
+ * device sends; see c_driver.py. Time is that of the other side, which may be virtual.
  *
  * To the program               From the program
  *   COMMAND arguments …          send HEX                  bytes for the device
- *   TIME HEX                     receive PATIENCE          answered by TIME HEX
+ *   TIME HEX                     receive CAPACITY PATIENCE answered by TIME HEX
  *                                NUMBER RESULTS …          the command's error code and results
  *
  * Bytes are hexadecimal, and a dash stands for none.
@@ -331,6 +331,20 @@ static enum firstspike_error count_troubles(void)
     return FIRSTSPIKE_OK;
 }
 
+static enum firstspike_error tell_region(void)
+{
+    value = device.wrong_region;
+    return FIRSTSPIKE_OK;
+}
+
+/* The bytes of the sample that was added last. */
+static enum firstspike_error show_sample(void)
+{
+    byte_count = samples[sample_count - 1].count;
+    memcpy(bytes, samples[sample_count - 1].bytes, byte_count);
+    return FIRSTSPIKE_OK;
+}
+
 static void print_troubles(void)
 {
     printf(" %" PRIu32 " %" PRIu32, device.resent, device.damaged);
@@ -357,9 +371,11 @@ static const struct command {
     {"verify", verify, print_nothing},
     {"resume", resume, print_nothing},
     {"selftest", selftest, print_nothing},
+    {"wrong_region", tell_region, print_value},
     {"clear", clear_samples, print_nothing},
     {"bitmap", add_bitmap, print_nothing},
     {"spikes", add_spikes, print_nothing},
+    {"sample", show_sample, print_bytes},
     {"infer", infer, print_outcomes},
     {"learn", learn, print_outcomes},
     {"troubles", count_troubles, print_troubles},

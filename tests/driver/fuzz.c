@@ -25,6 +25,8 @@
 #define WORD_BYTES 3
 #define REGION_BYTES (WORDS * WORD_BYTES)
 #define SAMPLES 5
+#define MAX_SAMPLE 600
+#define LIST_BYTES 40
 
 /* More than any call takes with the limits set below. */
 #define MAX_RECEIVES 2000000
@@ -125,6 +127,7 @@ static size_t queue_frame(uint8_t op, uint8_t seq, uint32_t arg, const uint8_t *
 static uint8_t memory[REGIONS][REGION_BYTES];
 static uint32_t registers[256];
 static uint8_t last_seq;
+static uint32_t buffer_bytes;
 
 static size_t greeting(uint8_t *payload)
 {
@@ -134,7 +137,7 @@ static size_t greeting(uint8_t *payload)
     payload[4] = FIRSTSPIKE_PROTOCOL_VERSION;
     put32(payload + 8, (uint32_t)DIGEST);
     put32(payload + 12, (uint32_t)(DIGEST >> 32));
-    put32(payload + 24, 256);
+    put32(payload + 24, buffer_bytes);
     memcpy(payload + 44, json, sizeof json - 1);
     return 44 + sizeof json - 1;
 }
@@ -189,7 +192,7 @@ static uint32_t answer(uint8_t op, uint32_t arg, const uint8_t *in, size_t count
             return FIRSTSPIKE_NO_MODEL;
         /* The label is the sample's first byte, so that a mistaken identity is seen. */
         memset(out, 0, 14);
-        out[4] = in[0];
+        out[4] = count > 0 ? in[0] : 0;
         *out_count = 14;
         return 0;
     case FIRSTSPIKE_LEARN_BITMAP:
@@ -397,25 +400,80 @@ static void note(enum firstspike_error error)
     ends[error]++;
 }
 
+/* Makes a list of spikes and compares it with what the rules of it allow. */
+static void check_list(void)
+{
+    uint8_t list[LIST_BYTES + 1], expected[LIST_BYTES];
+    const size_t capacity = next() % (LIST_BYTES + 1);
+    struct firstspike_spikes spikes = {.bytes = list, .capacity = capacity};
+    size_t count = 0;
+    int32_t step = 0, last = -1;
+    list[capacity] = 0x5a;
+    for (int left = next() % 32; left > 0; left--) {
+        const uint8_t choice = next();
+        int32_t new_step = step + choice % 4 - (choice & 0x40 ? 1 : 0);
+        int32_t input = next() % 8 + (choice & 0x20 ? last : 0);
+        if (choice == 0x99)
+            new_step = 0x7ffe + input % 4;
+        if (choice == 0x9b)
+            input = 0x7ffe + new_step % 4;
+        if (new_step < 0 || input < 0)
+            continue;
+        const bool right = new_step >= step && new_step < 0x8000 && input < 0x8000 &&
+                           (new_step > step || input > last);
+        const size_t needed = new_step > step ? 4 : 2;
+        const enum firstspike_error error =
+            firstspike_add_spike(&spikes, (uint16_t)new_step, (uint16_t)input);
+        if (right && needed <= capacity - count) {
+            if (needed == 4) {
+                expected[count++] = (uint8_t)new_step;
+                expected[count++] = (uint8_t)(0x80 | new_step >> 8);
+            }
+            expected[count++] = (uint8_t)input;
+            expected[count++] = (uint8_t)(input >> 8);
+            step = new_step;
+            last = input;
+            demand(error == FIRSTSPIKE_OK, "a right spike is added");
+        } else {
+            demand(error == (right ? FIRSTSPIKE_BUFFER_TOO_SMALL : FIRSTSPIKE_BAD_SAMPLE),
+                   "a wrong spike is refused");
+        }
+        const struct firstspike_sample sample = firstspike_spikes_sample(&spikes);
+        demand(sample.count == count && memcmp(sample.bytes, expected, count) == 0,
+               "the list holds what was added");
+    }
+    demand(list[capacity] == 0x5a, "nothing is written behind the list");
+}
+
 static enum firstspike_error call(struct firstspike *device, uint8_t choice)
 {
-    static uint8_t first[SAMPLES] = {10, 11, 12, 13, 14};
+    static uint8_t contents[MAX_SAMPLE + SAMPLES];
     struct firstspike_sample samples[SAMPLES];
     struct firstspike_lesson lessons[SAMPLES];
     struct firstspike_outcome outcomes[SAMPLES];
     uint8_t buffer[64], bytes[REGION_BYTES];
     uint32_t value, counters[FIRSTSPIKE_COUNTERS];
-    const struct firstspike_span span = {.region = next() % 3,
-                                         .word_bytes = choice & 0x80 ? next() % 4 : WORD_BYTES,
-                                         .word = next() % 4,
-                                         .words = next() % (WORDS - 3)};
+    struct firstspike_span span = {.region = next() % 3,
+                                   .word_bytes = choice & 0x80 ? next() % 4 : WORD_BYTES,
+                                   .word = next() % 4,
+                                   .words = next() % (WORDS - 3)};
+    const uint8_t far = next();
+    if (far >= 0xf8)
+        span.word += 0x1000000u * (far & 7u) - 2;
+    const bool beyond = span.word >= 0x1000000 || span.word + span.words > 0x1000000;
+    const uint8_t large = next();
     for (int i = 0; i < SAMPLES; i++) {
+        size_t count = next() % 24;
+        if (large % 8 == 0)
+            count = (size_t)(count * large) % (MAX_SAMPLE + 1);
+        contents[i] = (uint8_t)(10 + i);
         samples[i] = (struct firstspike_sample){i % 2 ? FIRSTSPIKE_BITMAP : FIRSTSPIKE_SPIKES,
-                                                &first[i], 1};
+                                                &contents[i], count};
         lessons[i] = (struct firstspike_lesson){samples[i], next()};
     }
     device->in_flight = next() % 10;
-    switch (choice % 12) {
+    enum firstspike_error error;
+    switch (choice % 13) {
     case 0:
         return firstspike_connect(device, choice & 0x80 ? DIGEST : 0);
     case 1:
@@ -425,21 +483,29 @@ static enum firstspike_error call(struct firstspike *device, uint8_t choice)
     case 3:
         return firstspike_read_counters(device, counters);
     case 4:
-        return firstspike_read_memory(device, &span, bytes);
+        error = firstspike_read_memory(device, &span, bytes);
+        demand(!beyond || error != FIRSTSPIKE_OK, "no region has such words");
+        return error;
     case 5:
         memset(bytes, 0, sizeof bytes);
-        return firstspike_write_memory(device, &span, bytes);
+        error = firstspike_write_memory(device, &span, bytes);
+        demand(!beyond || error != FIRSTSPIKE_OK, "no region has such words");
+        return error;
     case 6:
         return firstspike_resume(device, choice & 0x80 ? MODEL : 0);
     case 7:
         return firstspike_infer_many(device, samples, next() % (SAMPLES + 1), outcomes);
     case 8:
-        return firstspike_learn(device, lessons, SAMPLES, next(), outcomes);
+        value = choice & 0x80 ? next() : registers[FIRSTSPIKE_REGISTER_LEARNED];
+        return firstspike_learn(device, lessons, SAMPLES, value, outcomes);
+    case 12:
+        check_list();
+        return firstspike_memory_crc(device, &span, &value);
     default: {
         const struct firstspike_source source = choose_model(buffer, sizeof buffer);
-        if (choice % 12 == 9)
+        if (choice % 13 == 9)
             return firstspike_load(device, &source);
-        if (choice % 12 == 10)
+        if (choice % 13 == 10)
             return firstspike_verify(device, &source);
         return firstspike_selftest(device, &source, bytes, choice & 0x80 ? 2 : sizeof bytes);
     }
@@ -456,6 +522,9 @@ static void recover(struct firstspike *device)
     uint8_t buffer[16];
     for (int i = 0; i < SAMPLES; i++)
         samples[i] = (struct firstspike_sample){FIRSTSPIKE_BITMAP, &bitmap[i], 1};
+    /* What is still on the line from before may spoil an answer. */
+    if (device->retries < 2)
+        device->retries = 2;
     demand(firstspike_connect(device, DIGEST) == FIRSTSPIKE_OK, "it connects again");
     demand(firstspike_selftest(device, &source, buffer, sizeof buffer) == FIRSTSPIKE_OK,
            "it passes the self-test");
@@ -465,13 +534,13 @@ static void recover(struct firstspike *device)
     demand(firstspike_infer_many(device, samples, SAMPLES, outcomes) == FIRSTSPIKE_OK, "it infers");
     for (int i = 0; i < SAMPLES; i++)
         demand(outcomes[i].label == bitmap[i], "outcomes are those of their samples");
-    demand(device->resent == 0 || device->retries > 0, "it counts what it sends again");
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct firstspike_port port = {
         .send = send_bytes, .receive = receive_bytes, .milliseconds = milliseconds};
+    static const uint32_t buffers[] = {256, 64, 65, 100, 300, 512, 1000, UINT32_MAX};
     struct firstspike device;
     make_model();
     script = data;
@@ -485,7 +554,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     babbling = next() & 1;
     firstspike_init(&device, &port);
     device.timeout_ms = 20;
-    device.retries = 2;
+    const uint8_t limits = next();
+    device.retries = limits % 8;
+    buffer_bytes = buffers[limits / 8 % 8];
     for (int calls = 0; calls < 12 && script_left > 0; calls++) {
         receives = 0;
         note(call(&device, calls == 0 ? 0 : next()));

@@ -154,20 +154,76 @@ def test_a_block_that_does_not_end(meet):
     assert driver.read_register(0) == int.from_bytes(b"good", "little")
 
 
+def number_of(request):
+    """The answer to who asks for the number of the next sample, which is 0."""
+    return reply(request, bytes(4)) if request.op == Op.READ_REGISTER else b""
+
+
 def test_a_device_that_never_learns(meet):
-    driver = meet(lambda request: reply(request, status=Status.OUT_OF_ORDER))
+    driver = meet(lambda request: number_of(request) or reply(request, status=Status.OUT_OF_ORDER))
     assert refusal(driver.learn, *make_samples(20)) == "OUT_OF_ORDER"
+    assert driver.transport.requests[-1].op in (Op.LEARN_BITMAP, Op.LEARN_SPIKES)
 
 
 def test_a_device_that_leaves_out_every_other_sample(meet):
     """Samples are sent again a bounded number of times, though something always answers."""
 
     def answer(request):
+        if request.op == Op.READ_REGISTER:
+            return number_of(request)
         return b"" if request.arg % 2 == 0 else reply(request, status=Status.OUT_OF_ORDER)
 
     driver = meet(answer)
     assert refusal(driver.learn, *make_samples(8)) == "NO_ANSWER"
     assert len(driver.transport.requests) < 500
+
+
+@pytest.mark.parametrize("retries", [0, 1, 65_535])
+def test_silence_ends_after_any_number_of_retries(meet, retries):
+    class Silence:
+        """What is sent is counted by its last zero."""
+
+        def __init__(self):
+            self.frames = 0
+            self.use = SimpleNamespace(elapsed=0.0)
+
+        def write(self, data):
+            self.frames += len(data) > 1 and data.endswith(b"\0")
+            assert self.frames <= retries + 1
+
+        def read(self, timeout):
+            self.use.elapsed += timeout
+            return b""
+
+    driver = meet(lambda request: b"")
+    driver.call("limits", 1, retries, 1)
+    driver.transport = Silence()
+    assert refusal(driver.read_register, 0) == "NO_ANSWER"
+    assert driver.transport.frames == retries + 1
+
+
+@pytest.mark.parametrize("retries", [0, 65_535])
+def test_lessons_that_overtake_another(meet, retries):
+    """One that is refused since another was lost is no trouble of its own."""
+    lost = [0]
+
+    def answer(request):
+        number = request.arg & 0xFFFF
+        if request.op == Op.READ_REGISTER:
+            return reply(request, bytes(4))
+        if number == 1 and lost[0] < min(retries, 1):
+            lost[0] += 1
+            return b""
+        if number > learned[0]:
+            return reply(request, status=Status.OUT_OF_ORDER)
+        learned[0] = number + 1
+        return reply(request, bytes(14))
+
+    learned = [0]
+    driver = meet(answer)
+    driver.call("limits", 500, retries, 8)
+    assert len(driver.learn(*make_samples(8))) == 8
+    assert driver.troubles()[0] == (7 if retries else 0)
 
 
 @pytest.mark.parametrize("noise", [b"\0", b"\1", b"\xff", b"\x01\x00"], ids=bytes.hex)

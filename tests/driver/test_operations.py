@@ -1,6 +1,7 @@
 """Every operation of the C driver, on the golden model and on the compiled gateware."""
 
 import re
+import struct
 import zlib
 from itertools import pairwise
 
@@ -64,8 +65,16 @@ def test_another_configuration(driver):
 def test_a_model_for_another_configuration(driver):
     other = Config(CONFIG.layers, CONFIG.max_steps, 2 * CONFIG.buffer_bytes, CONFIG.learning)
     model = pack(compile(NETWORK, other))
+    driver.load(PACKED)
     assert refusal(driver.load, model) == "OTHER_CONFIGURATION"
     assert refusal(driver.verify, model) == "OTHER_CONFIGURATION"
+    assert refusal(driver.selftest, model) == "OTHER_CONFIGURATION"
+    # Nothing was written.
+    driver.verify(PACKED)
+    assert driver.read_register(ADDRESS["model"]) == IMAGE.crc
+    assert refusal(driver.connect, CONFIG.digest ^ 1) == "OTHER_CONFIGURATION"
+    for call in (driver.load, driver.verify, driver.selftest):
+        assert refusal(call, PACKED) == "NOT_CONNECTED"
 
 
 # Registers
@@ -118,6 +127,26 @@ def test_memory_that_does_not_exist(driver):
     assert refusal(driver.read_memory, 0, 0, 4, 0) == "BAD_LENGTH"
     assert refusal(driver.write_memory, 0, 0, 4, 0, b"") == "BAD_LENGTH"
     assert refusal(driver.write_memory, 0, 0, 1, 3, b"abc") == "BAD_LENGTH"
+    assert refusal(driver.memory_crc, 0, 0, 4, 0) == "BAD_LENGTH"
+
+
+@pytest.mark.parametrize(
+    ("word", "words"), [(1 << 24, 1), (0xFFFFFF, 2), (0xFFFFFFFF, 1), (1, 1 << 24), (0, 1 << 25)]
+)
+def test_words_that_would_be_those_of_another_region(driver, word, words):
+    """Region 0 has no such words; their addresses would be of region 1."""
+    lanes = CONFIG.regions[0].lanes
+    words_held = [region.words for region in CONFIG.regions]
+    held = [driver.read_memory(n, 0, words_held[n], r.lanes) for n, r in enumerate(CONFIG.regions)]
+    accepted = driver.read_register(ADDRESS["frames_accepted"])
+    few = b"\x55" * lanes * min(words, 4)
+    assert refusal(driver.write_memory, 0, word, words, lanes, few) == "BAD_ADDRESS"
+    assert refusal(driver.memory_crc, 0, word, words, lanes) == "BAD_ADDRESS"
+    if words < 100:
+        assert refusal(driver.read_memory, 0, word, words, lanes) == "BAD_ADDRESS"
+    assert driver.read_register(ADDRESS["frames_accepted"]) == accepted + 1
+    for number, region in enumerate(CONFIG.regions):
+        assert driver.read_memory(number, 0, region.words, region.lanes) == held[number]
 
 
 # Models
@@ -154,6 +183,7 @@ def test_verifying_finds_every_difference(loaded):
         held = loaded.read_memory(number, word, 1, region.lanes)
         loaded.write_memory(number, word, 1, region.lanes, bytes([held[0] ^ 1, *held[1:]]))
         assert refusal(loaded.verify, PACKED) == "WRONG_MEMORY"
+        assert loaded.call("wrong_region") == [str(number)]
         loaded.write_memory(number, word, 1, region.lanes, held)
         loaded.verify(PACKED)
     for name, value in IMAGE.registers.items():
@@ -197,6 +227,23 @@ def test_selftest(driver):
     assert driver.read_register(ADDRESS["model"]) == IMAGE.crc
     samples, _ = make_samples(5)
     check_outcomes(driver.infer(samples), golden.infer(NETWORK, samples))
+
+
+@pytest.mark.parametrize("number", range(len(CONFIG.regions)))
+def test_selftest_tells_the_region(open_driver, number):
+    """A memory that does not keep a bit."""
+    backend = ModelBackend(CONFIG)
+    driver = open_driver(backend)
+    receive = backend.receive
+
+    def stick(deadline):
+        answer = receive(deadline)
+        backend._memories[number][5] |= 1
+        return answer
+
+    backend.receive = stick
+    assert refusal(driver.selftest, PACKED) == "WRONG_MEMORY"
+    assert driver.call("wrong_region") == [str(number)]
 
 
 # Inference
@@ -254,6 +301,17 @@ def test_lists_of_spikes(driver):
     assert refusal(driver.call, "spikes", 0, 99, 2, 3, 1, 2, 2) == "BAD_SAMPLE"
     assert refusal(driver.call, "spikes", 0, 99, 1, 0x8000, 1) == "BAD_SAMPLE"
     assert refusal(driver.call, "spikes", 0, 99, 1, 0, 0x8000) == "BAD_SAMPLE"
+    # In a step, inputs ascend; in the next one they begin anew.
+    assert refusal(driver.call, "spikes", 0, 99, 2, 0, 2, 0, 1) == "BAD_SAMPLE"
+    assert refusal(driver.call, "spikes", 0, 99, 2, 4, 7, 4, 7) == "BAD_SAMPLE"
+    driver.call("spikes", 0, 99, 4, 0, 2, 0, 7, 4, 0, 4, 0x7FFF)
+    assert driver.call("sample") == [struct.pack("<5H", 2, 7, 0x8004, 0, 0x7FFF).hex()]
+
+
+@pytest.mark.parametrize("room", [2, 3, 4, 5])
+def test_a_spike_without_room_leaves_the_list_as_it_was(driver, room):
+    assert refusal(driver.call, "spikes", 0, room, 2, 0, 1, 3, 2) == "BUFFER_TOO_SMALL"
+    assert driver.call("sample") == ["0100"]
 
 
 def test_a_request_that_is_too_long(loaded):
@@ -297,8 +355,51 @@ def test_samples_that_were_learned_before(loaded):
     samples, labels = make_samples(10)
     loaded.learn(samples, labels)
     weights = loaded.read_memory(0, 0, CONFIG.regions[0].words, CONFIG.regions[0].lanes)
-    assert all(outcome.repeated for outcome in loaded.learn(samples, labels))
+    for number in (0, 9, 11, 0x8000, 0xFFFF):
+        assert refusal(loaded.learn, samples, labels, number) == "OUT_OF_ORDER"
     assert weights == loaded.read_memory(0, 0, CONFIG.regions[0].words, CONFIG.regions[0].lanes)
+    assert loaded.read_register(ADDRESS["learned"]) == 10
+
+
+def test_going_on_with_a_batch_whose_answers_were_lost(open_driver):
+    """Each lesson is learned once: those that were not told of are not given again."""
+    driver = open_driver(ModelBackend(CONFIG))
+    driver.load(PACKED)
+    start_learning(driver)
+    samples, labels = make_samples(12)
+    driver.call("limits", 500, 0, 3)
+    board = driver.transport
+
+    class Broken:
+        """The line to the host breaks after the number and four outcomes."""
+
+        def __init__(self):
+            self.left = 5
+
+        @property
+        def use(self):
+            return board.use
+
+        def write(self, data):
+            board.write(data)
+
+        def read(self, timeout):
+            data = board.read(timeout)
+            self.left -= bool(data)
+            return data if self.left >= 0 else b""
+
+    driver.transport = Broken()
+    assert refusal(driver.learn, samples, labels) == "NO_ANSWER"
+    driver.transport = board
+    driver.call("limits", 500, 8, 8)
+    driver.connect()
+    learned = driver.read_register(ADDRESS["learned"])
+    assert 4 < learned < 12
+    assert refusal(driver.learn, samples, labels) == "OUT_OF_ORDER"
+    driver.learn(samples[learned:], labels[learned:], learned)
+    learner = Learner(NETWORK, RULE, START)
+    learner.learn(samples, labels)
+    check_learned(driver, learner)
 
 
 def test_learning_that_is_refused(loaded):

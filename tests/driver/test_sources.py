@@ -53,10 +53,50 @@ def test_clang(target, tmp_path):
         subprocess.run([*command, "-o", tmp_path / "out.o"], check=True, timeout=120)
 
 
-def test_a_header_in_cplusplus(tmp_path):
-    source = tmp_path / "user.cpp"
-    source.write_text('extern "C" {\n#include "firstspike.h"\n}\nint main() { return 0; }\n')
-    command = ["c++", "-std=c++17", "-Wall", "-Werror", f"-I{C_FOLDER}", "-fsyntax-only", source]
+def test_a_program_in_cplusplus(tmp_path):
+    """It includes the header as it is, and links with the driver, which was compiled as C."""
+    objects = []
+    for path in SOURCES:
+        objects.append(tmp_path / f"{path.stem}.o")
+        command = [compiler(), "-std=c99", "-c", path, "-o", objects[-1]]
+        subprocess.run(command, check=True, timeout=60)
+    (tmp_path / "model.h").write_text(c_source(IMAGE, "model"))
+    source, program = tmp_path / "user.cpp", tmp_path / "user"
+    source.write_text(
+        '#include "firstspike.h"\n#include "model.h"\n'
+        "static bool send(void *, const uint8_t *, size_t) { return false; }\n"
+        "static size_t receive(void *, uint8_t *, size_t, uint32_t) { return 0; }\n"
+        "static uint32_t milliseconds(void *) { return 0; }\n"
+        "int main() {\n"
+        "    firstspike device;\n"
+        "    const firstspike_port port = {send, receive, milliseconds, nullptr};\n"
+        "    firstspike_init(&device, &port);\n"
+        "    if (firstspike_crc32(0, model, 0) != 0)\n"
+        "        return 1;\n"
+        "    return firstspike_connect(&device, MODEL_DIGEST) == FIRSTSPIKE_LINE_LOST ? 0 : 2;\n"
+        "}\n"
+    )
+    strict = ("-std=c++17", "-Wall", "-Wextra", "-Wpedantic", "-Werror")
+    command = ["c++", *strict, f"-I{C_FOLDER}", source, *objects, "-o", program]
+    subprocess.run(command, check=True, timeout=60)
+    subprocess.run([program], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    "size",
+    ["MAX_IN_FLIGHT=0", "MAX_IN_FLIGHT=129", "MAX_IN_FLIGHT=1000", "LAYERS=0", "LAYERS=17"],
+)
+def test_sizes_that_are_refused(size):
+    command = [compiler(), *STRICT, f"-DFIRSTSPIKE_{size}", "-fsyntax-only", *SOURCES]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode
+    name = size.partition("=")[0]
+    assert f"FIRSTSPIKE_{name}: 1 to " in result.stderr
+
+
+@pytest.mark.parametrize("size", ["MAX_IN_FLIGHT=1", "MAX_IN_FLIGHT=128", "LAYERS=1", "LAYERS=16"])
+def test_sizes_at_their_ends(size):
+    command = [compiler(), *STRICT, f"-DFIRSTSPIKE_{size}", "-fsyntax-only", *SOURCES]
     subprocess.run(command, check=True, timeout=60)
 
 
