@@ -4,11 +4,12 @@ A network learns the digits from scratch. Then the world changes: the sensor is 
 degrees, its pixels come in another order, half of them die, a tenth of them are wrong in every
 image, or a class appears that was never there. Each time the network goes on learning from what it
 knows, by the rule that the gateware carries (``docs/learning.md``), one sample after the other.
-The golden learner does it here, which comes to the same weights as a device; at the end stands how
-to do it on one.
+The golden learner does it, or with --port a device, which comes to the same weights: one that was
+built with --learning for such a network, model: or sim:.
 
-    python examples/adapt.py                # MNIST, a minute
-    python examples/adapt.py --quick        # the 8×8 digits, a few seconds; also without MNIST
+    python examples/adapt.py                      # MNIST, a minute
+    python examples/adapt.py --quick              # the 8×8 digits, a few seconds, or without MNIST
+    python examples/adapt.py --port /dev/ttyUSB1  # on a board
 
 Writes ``adapt.png``, ``adapt.txt`` and ``adapt.json`` to the folder ``--out``, and keeps the
 network that learned from scratch there for the next time. ``--validation`` takes the last 10,000
@@ -22,27 +23,32 @@ longer to become something else: with permuted pixels they end at about 94 % ins
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import firstspike
 import numpy as np
 from firstspike import data
 from firstspike.data import Dataset
 from firstspike.document import make_folder, text_table
 from firstspike.firmware.errors import DataError, FirstspikeError
 from firstspike.firmware.files import write_atomically
+from firstspike.firmware.learning import Progress, Rule
 from firstspike.firmware.network import Network
 from firstspike.learning import (
     Fit,
     Schedule,
     initial_network,
+    learning_config,
     new_learner,
     suggested_encoder,
     suggested_epochs,
     suggested_schedule,
     suggested_shape,
 )
+from firstspike.transport import is_virtual
 
 #: Samples for which the rates stay the same.
 BATCH = 500
@@ -180,13 +186,53 @@ def learn_from_scratch(dataset: Dataset, path: Path) -> Network:
     return fit.network
 
 
+@dataclass
+class Pupil:
+    """What adapts.
+
+    Parameters
+    ----------
+    learn : callable
+        Takes samples, labels and the rule by which to learn from them.
+    label : callable
+        Takes samples and says what they are.
+    """
+
+    learn: Callable[[np.ndarray, np.ndarray, Rule], object]
+    label: Callable[[np.ndarray], np.ndarray]
+
+
+@contextmanager
+def open_pupil(network: Network, port: str | None) -> Iterator[Pupil]:
+    """The golden learner, or the device at ``port``, with a network that it knows."""
+    # A pixel that was always dark before may not stay so: every input gets a weight row.
+    has_row = np.ones(network.inputs, dtype=bool)
+    if port is None:
+        learner = new_learner(network, has_row=has_row)
+
+        def learn(samples: np.ndarray, labels: np.ndarray, rule: Rule) -> None:
+            learner.rule = rule
+            learner.learn(samples, labels)
+
+        yield Pupil(learn, lambda x: learner.infer(x).label)
+        return
+    layers = len(network.layers)
+    config = learning_config(network, has_row=has_row) if is_virtual(port) else None
+    with firstspike.open(port, config=config) as device:
+        device.load(network, has_row=has_row)
+        device.start_learning(Rule([0] * layers, margin=0), Progress.start(layers))
+        yield Pupil(device.learn, lambda x: device.infer(x).label)
+
+
 def adapt(
     network: Network,
     batches: Sequence[tuple[np.ndarray, np.ndarray]],
     schedule: Schedule,
     tests: Sequence[tuple[np.ndarray, np.ndarray]],
+    *,
+    port: str | None = None,
 ) -> tuple[list[int], list[list[float]]]:
-    """Learn from batches of samples and labels.
+    """Learn from batches of samples and labels, on the device at ``port`` if there is one.
 
     Returns
     -------
@@ -195,22 +241,25 @@ def adapt(
     accuracy : list of lists of float
         For each of ``tests``, the accuracy at these points.
     """
-    # A pixel that was always dark before may not stay so: every input gets a weight row.
-    learner = new_learner(network, has_row=np.ones(network.inputs, dtype=bool))
     every = max(len(batches) // POINTS, 1)
     learned = [0]
-    accuracy = [[float((learner.infer(x).label == y).mean())] for x, y in tests]
-    for index, (samples, labels) in enumerate(batches):
-        learner.rule = schedule.rule(index / len(batches), len(network.layers))
-        learner.learn(samples, labels)
-        if (index + 1) % every == 0 or index + 1 == len(batches):
-            learned.append(learner.progress.learned)
-            for curve, (x, y) in zip(accuracy, tests, strict=True):
-                curve.append(float((learner.infer(x).label == y).mean()))
+    with open_pupil(network, port) as pupil:
+        accuracy = [[float((pupil.label(x) == y).mean())] for x, y in tests]
+        done = 0
+        for index, (samples, labels) in enumerate(batches):
+            rule = schedule.rule(index / len(batches), len(network.layers))
+            pupil.learn(samples, labels, rule)
+            done += len(labels)
+            if (index + 1) % every == 0 or index + 1 == len(batches):
+                learned.append(done)
+                for curve, (x, y) in zip(accuracy, tests, strict=True):
+                    curve.append(float((pupil.label(x) == y).mean()))
     return learned, accuracy
 
 
-def run_scenario(scenario: Scenario, network: Network, dataset: Dataset, seed: int) -> Curve:
+def run_scenario(
+    scenario: Scenario, network: Network, dataset: Dataset, *, seed: int, port: str | None
+) -> Curve:
     """Learn from images of a world that has changed."""
     random = np.random.default_rng(seed)
     encoder = suggested_encoder(dataset.inputs)
@@ -222,13 +271,16 @@ def run_scenario(scenario: Scenario, network: Network, dataset: Dataset, seed: i
         (x[order[start : start + BATCH]], dataset.y_train[order[start : start + BATCH]])
         for start in range(0, total, BATCH)
     ]
-    learned, (accuracy,) = adapt(network, batches, scenario.schedule, [(test, dataset.y_test)])
+    tests = [(test, dataset.y_test)]
+    learned, (accuracy,) = adapt(network, batches, scenario.schedule, tests, port=port)
     unchanged = new_learner(network).infer(encoder.encode(dataset.x_test)).label
     before = float((unchanged == dataset.y_test).mean())
     return Curve(scenario.name, before, learned, accuracy, scenario.target)
 
 
-def run_new_class(network: Network, dataset: Dataset, seed: int) -> list[Curve]:
+def run_new_class(
+    network: Network, dataset: Dataset, *, seed: int, port: str | None
+) -> list[Curve]:
     """Learn a class that appears, among replayed images of the others."""
     random = np.random.default_rng(seed)
     encoder = suggested_encoder(dataset.inputs)
@@ -245,7 +297,7 @@ def run_new_class(network: Network, dataset: Dataset, seed: int) -> list[Curve]:
         batches.append((x[order], y[order]))
     test, is_new = encoder.encode(dataset.x_test), dataset.y_test == NEW_CLASS
     tests = [(test[is_new], dataset.y_test[is_new]), (test[~is_new], dataset.y_test[~is_new])]
-    learned, (gained, kept) = adapt(network, batches, NEW_CLASS_SCHEDULE, tests)
+    learned, (gained, kept) = adapt(network, batches, NEW_CLASS_SCHEDULE, tests, port=port)
     return [
         Curve(f"new class {NEW_CLASS}", None, learned, gained, "> 93 %"),
         Curve("the other classes", kept[0], learned, kept, "> 95 %"),
@@ -327,6 +379,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="take the 8×8 digits")
     parser.add_argument("--validation", action="store_true", help="do without the test images")
     parser.add_argument("--seed", type=int, default=1, help="of the order (default: 1)")
+    parser.add_argument("--port", help="adapt on the device at this port, model: or sim:")
     options = parser.parse_args()
 
     dataset = load(options.quick)
@@ -337,10 +390,11 @@ def main() -> None:
         dataset = dataset.split_validation(10_000 if is_mnist else 300)
 
     network = learn_from_scratch(dataset, folder / f"adapt-{name}.npz")
-    curves = [run_scenario(scenario, network, dataset, options.seed) for scenario in SCENARIOS]
+    where = {"seed": options.seed, "port": options.port}
+    curves = [run_scenario(scenario, network, dataset, **where) for scenario in SCENARIOS]
     others = without(dataset, NEW_CLASS)
     network = learn_from_scratch(others, folder / f"adapt-{name}-without-{NEW_CLASS}.npz")
-    curves += run_new_class(network, dataset, options.seed)
+    curves += run_new_class(network, dataset, **where)
 
     text = f"{name}, {network}\n\n{table(curves, targets=is_mnist)}"
     print(text)
@@ -350,15 +404,6 @@ def main() -> None:
         file.write(json.dumps([vars(curve) for curve in curves], indent=2).encode())
     draw(curves, folder / "adapt.png")
 
-
-# On a device that was built with --learning, the heart of `adapt` reads:
-#
-#     with firstspike.open("/dev/ttyUSB1") as device:
-#         device.load(network, has_row=np.ones(network.inputs, dtype=bool))
-#         device.start_learning(schedule.rule(0, 2), Progress.start(2))
-#         for index, (samples, labels) in enumerate(batches):
-#             device.learn(samples, labels, schedule.rule(index / len(batches), 2))
-#         adapted = device.network()
 
 if __name__ == "__main__":
     try:
