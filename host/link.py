@@ -441,8 +441,9 @@ class Link:
         self._exchange = Exchange(retries=retries, statistics=statistics, first=first)
         self._settled = False
         self._noise = b""
-        # Where the counts stood when this link was opened.
+        # Where the counts stood when this link was opened, and that of damage at the last answer.
         self._first = replace(self.statistics)
+        self._damaged = self.statistics.dropped
 
     @property
     def statistics(self) -> Statistics:
@@ -533,6 +534,7 @@ class Link:
                 self._wait = max(self._timeout * _SHORTEST_WAIT, self._wait * _SHORTER)
             if heard:
                 silences = 0
+                self._damaged = self.statistics.dropped
             elif data and time.monotonic() < deadline:
                 self._noise = data
                 continue
@@ -559,8 +561,8 @@ class Link:
 
     def _explain_silence(self) -> str:
         """Say why there is no reply."""
-        damaged = self.statistics.dropped - self._first.dropped
-        if self._answers and damaged > self.statistics.silences - self._first.silences:
+        damaged = self.statistics.dropped - self._damaged
+        if self._answers and damaged:
             return (
                 f"{self._name} stopped answering after {damaged} damaged answers; the line is too "
                 "noisy, so lower the baud rate or check the cable"

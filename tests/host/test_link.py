@@ -272,6 +272,19 @@ def test_silence_later_on():
     assert link.call(Request(Op.READ_REGISTER, 0)) == struct.pack("<I", 1)
 
 
+@pytest.mark.parametrize("silences", [0, 20])
+def test_noise_later_on(silences):
+    """What is left of answers tells that the device is there, however good the line was before."""
+    transport = FaultyTransport(board(), seed=0)
+    link = Link(transport, "it", timeout=0.02, retries=4)
+    link.hello()
+    link.statistics.silences += silences
+    noise = FaultyTransport(board(), to_host=Faults(drop=0.2), seed=0)
+    transport.write, transport.read = noise.write, noise.read
+    with pytest.raises(NoReply, match=r"^it stopped answering after \d+ damaged answers; the"):
+        list(link.stream([Request(Op.READ_MEMORY, 0, struct.pack("<I", 60), answer_bytes=240)]))
+
+
 @pytest.mark.parametrize("text", [b"boot> \r\n", b"\0", b"\0\1\2\0", bytes(range(1, 256))])
 def test_garbage(text):
     with pytest.raises(NoReply, match="sends bytes that are no answers"):
