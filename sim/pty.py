@@ -9,10 +9,11 @@ import os
 import select
 import threading
 import tty
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from ..firmware.errors import PortError
+from ..firmware.errors import DeviceLost, PortError
 from .virtual_board import Transport
 
 __all__ = ["PseudoTerminal"]
@@ -38,6 +39,9 @@ class PseudoTerminal:
     symlink : path, optional
         A symbolic link to make to the terminal, for a name that stays the same. An old one that
         leads nowhere is replaced.
+    connect : callable, optional
+        Opens the board anew after it was lost, as behind a cable that may be pulled; what was on
+        its way is lost, the terminal stays. Without, serving ends with the error.
 
     Attributes
     ----------
@@ -50,8 +54,15 @@ class PseudoTerminal:
         If the system gives no pseudo-terminal, or the link cannot be made.
     """
 
-    def __init__(self, board: Transport, symlink: str | os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self,
+        board: Transport,
+        symlink: str | os.PathLike[str] | None = None,
+        *,
+        connect: Callable[[], Transport] | None = None,
+    ) -> None:
         self._board = board
+        self._connect = connect
         self._symlink: Path | None = None
         self._thread: threading.Thread | None = None
         try:
@@ -69,7 +80,13 @@ class PseudoTerminal:
             self._link(Path(symlink))
 
     def serve(self) -> None:
-        """Serve until :meth:`close` is called from another thread or a signal handler raises."""
+        """Serve until :meth:`close` is called from another thread or a signal handler raises.
+
+        Raises
+        ------
+        DeviceLost
+            If the board is lost for good.
+        """
         pending = bytearray()
         patience = 0.0
         while True:
@@ -85,13 +102,19 @@ class PseudoTerminal:
             if writable:
                 with contextlib.suppress(BlockingIOError):
                     del pending[: os.write(self._master, pending)]
-            if self._master in readable:
-                self._board.write(os.read(self._master, _CHUNK))
-                patience = _PATIENCE
-            if patience > 0:
-                answer = self._board.read(_SLICE)
-                pending += answer
-                patience = _PATIENCE if answer else patience - _SLICE
+            try:
+                if self._master in readable:
+                    self._board.write(os.read(self._master, _CHUNK))
+                    patience = _PATIENCE
+                if patience > 0:
+                    answer = self._board.read(_SLICE)
+                    pending += answer
+                    patience = _PATIENCE if answer else patience - _SLICE
+            except DeviceLost:
+                if self._connect is None:
+                    raise
+                pending.clear()
+                self._board = self._connect()
 
     def start(self) -> None:
         """Serve from a thread."""

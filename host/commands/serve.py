@@ -6,6 +6,7 @@ It is built for NETWORK, but holds no model until a program loads one. Ends with
 import argparse
 import signal
 import sys
+from functools import partial
 
 from ..shipped import load_network
 from ..transport import VIRTUAL, Transport, open_virtual
@@ -41,8 +42,8 @@ def run(options: argparse.Namespace) -> None:
     def connect() -> Transport:
         return open_virtual(options.engine, config)
 
-    board = connect() if line is None else line(connect)
-    terminal = PseudoTerminal(board, options.link)
+    plug_in = connect if line is None else partial(line, connect)
+    terminal = PseudoTerminal(plug_in(), options.link, connect=plug_in)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         path = options.link or terminal.path

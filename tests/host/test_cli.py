@@ -218,6 +218,17 @@ def test_run_and_serve(run):
     assert not Path("board").is_symlink()
 
 
+def test_a_served_board_behind_a_cable_that_is_pulled(run):
+    process = start("serve", DIGITS, "--link", "board", "--quiet", "--faults", "unplug=3e-4")
+    assert process.stdout.readline() == "board\n"
+    values = run("run", "board", DIGITS, "--check", "--json", "-n", "100")
+    assert values["samples"] == 100
+    assert values["link"]["retries"] > 0
+    process.send_signal(signal.SIGTERM)
+    output, error = process.communicate(timeout=60)
+    assert (process.returncode, output, error) == (0, "", "")
+
+
 def test_run_an_image(run):
     run("compile", DIGITS, "-o", "digits.image")
     text = run("run", "model:", "digits.image", "--check", "-n", "20")

@@ -30,7 +30,7 @@ from firstspike.firmware.registers import register_map, register_values
 from firstspike.sim import golden
 from firstspike.sim.engine import AcceleratorSimulation
 from firstspike.sim.fast_learner import Learner
-from firstspike.sim.faults import Faults, FaultyTransport
+from firstspike.sim.faults import Faults, FaultyLine, FaultyTransport
 from firstspike.sim.pty import PseudoTerminal
 from firstspike.sim.virtual_board import ModelBackend, VirtualBoard
 
@@ -340,6 +340,42 @@ def test_negative_latency_is_refused():
         VirtualBoard(ModelBackend(CONFIG), latency=-1.0)
 
 
+def test_a_model_whose_memories_hold_no_network_is_none():
+    """Neither rows that are not built nor weights out of their range have an answer in the link's
+    specification; the model of the device refuses, and works on once there is a network again."""
+    board = VirtualBoard(ModelBackend(CONFIG))
+    load(board)
+    rows, op, payload = memory_address(2, 4), *encode_sample(make_samples(1)[0])
+    answer = ask(board, op, IMAGE.crc, payload)
+    assert answer[0] == Status.OK
+    for arg, bad, good in (
+        (rows, b"\xff\xff", IMAGE.regions["row_map"][8:10]),
+        (memory_address(1, 0), b"\x80\x80\x80", IMAGE.regions["weights_1"][:3]),
+    ):
+        assert ask(board, Op.WRITE_MEMORY, arg, bad)[0] == Status.OK
+        write_registers(board, {"model": IMAGE.crc})
+        assert ask(board, op, IMAGE.crc, payload) == (Status.NO_MODEL, b"")
+        assert ask(board, Op.WRITE_MEMORY, arg, good)[0] == Status.OK
+        write_registers(board, {"model": IMAGE.crc})
+        assert ask(board, op, IMAGE.crc, payload) == answer
+
+
+def test_what_cannot_be_learned_with_is_no_model():
+    board = VirtualBoard(ModelBackend(LEARNING.config))
+    load(board, LEARNING)
+    write_registers(board, RULE.registers() | START.registers())
+    sample = make_samples(1)[0]
+    write_registers(board, {"random_low_0": 0, "random_high_0": 0})
+    assert teach(board, sample, 1, 0) == (Status.NO_MODEL, b"")
+    write_registers(board, START.registers())
+    assert ask(board, Op.WRITE_MEMORY, memory_address(2, 0), b"\xff\xff")[0] == Status.OK
+    write_registers(board, {"model": LEARNING.crc})
+    assert teach(board, sample, 1, 0) == (Status.NO_MODEL, b"")
+    load(board, LEARNING)
+    write_registers(board, RULE.registers() | START.registers())
+    assert teach(board, sample, 1, 0)[0] == Status.OK
+
+
 def test_behind_a_bad_cable_no_answer_is_wrong(board):
     load(board)
     samples = make_samples(200)
@@ -387,6 +423,26 @@ class TestPseudoTerminal:
                 time.sleep(0.1)
             finally:
                 os.close(port)
+
+    def test_a_cable_that_is_pulled_is_plugged_in_again(self):
+        line = FaultyLine("unplug=1e-2", seed=1)
+
+        def connect():
+            return line(lambda: VirtualBoard(ModelBackend(CONFIG)))
+
+        right = 0
+        with (
+            PseudoTerminal(connect(), connect=connect) as terminal,
+            serial.Serial(terminal.path, 3_000_000, timeout=0.2) as port,
+        ):
+            for seq in range(200):
+                port.write(b"\0" + Frame(Op.READ_REGISTER, seq, 0).encode())
+                frames = list(FrameDecoder().feed(port.read_until(b"\0")))
+                right += [frame.seq for frame in frames] == [seq]
+                if line.injected.get("unplug", 0) >= 5 and right > 5:
+                    break
+        assert line.injected["unplug"] >= 5
+        assert right > 5
 
     def test_a_stale_link_is_replaced_and_another_file_is_not(self, tmp_path):
         stale = tmp_path / "stale"
