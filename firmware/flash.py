@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from .config import Config, Region
 from .errors import ModelFileError
-from .framing import FRAME_OVERHEAD, Frame, FrameDecoder
+from .framing import Frame, FrameDecoder, coded_bytes
 from .image import Image
 from .protocol import Op, memory_address, split_memory_address
 from .registers import register_map
@@ -22,10 +22,6 @@ MAGIC = b"1spb"
 HEAD = struct.Struct("<4sQI")
 _CRC = struct.Struct("<I")
 _U32 = struct.Struct("<I")
-
-#: Recoding adds no more than a byte for each run of so many, and these.
-_RUN = 128
-_CODES = 4
 
 #: Share of the device's buffer that a frame may fill.
 _SHARE = 4
@@ -43,8 +39,8 @@ def longest_frames(config: Config) -> int:
     registers = sum(entry.writable for _, _, entry in register_map(config))
     sizes = [_U32.size] * registers
     for region in config.regions:
-        sizes += [len(part) for _, part in _parts(region, bytes(region.bytes), config.buffer_bytes)]
-    return sum(size + FRAME_OVERHEAD + size // _RUN + _CODES for size in sizes)
+        sizes += [len(part) * region.lanes for part in _parts(region, config.buffer_bytes)]
+    return sum(map(coded_bytes, sizes))
 
 
 def read_flash(data: bytes, config: Config) -> Image:
@@ -102,13 +98,15 @@ def _frames(image: Image) -> Iterator[Frame]:
     for name, value in image.registers.items():
         yield Frame(Op.WRITE_REGISTER, 0, addresses[name], _U32.pack(value))
     for number, region in enumerate(image.config.regions):
-        for word, part in _parts(region, image.regions[region.name], image.config.buffer_bytes):
-            yield Frame(Op.WRITE_MEMORY, 0, memory_address(number, word), part)
+        data = image.regions[region.name]
+        for part in _parts(region, image.config.buffer_bytes):
+            written = data[part.start * region.lanes : part.stop * region.lanes]
+            yield Frame(Op.WRITE_MEMORY, 0, memory_address(number, part.start), written)
     yield Frame(Op.WRITE_REGISTER, 0, addresses["model"], _U32.pack(image.crc))
 
 
-def _parts(region: Region, data: bytes, buffer_bytes: int) -> Iterator[tuple[int, bytes]]:
-    """First word and contents of the pieces in which a region is written."""
+def _parts(region: Region, buffer_bytes: int) -> Iterator[range]:
+    """Words of the pieces in which a region is written."""
     most = max(1, buffer_bytes // _SHARE // region.lanes)
     for word in range(0, region.words, most):
-        yield word, data[word * region.lanes : (word + most) * region.lanes]
+        yield range(word, min(word + most, region.words))

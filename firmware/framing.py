@@ -9,7 +9,15 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["FRAME_OVERHEAD", "HEAD", "Frame", "FrameDecoder", "cobs_decode", "cobs_encode"]
+__all__ = [
+    "FRAME_OVERHEAD",
+    "HEAD",
+    "Frame",
+    "FrameDecoder",
+    "cobs_decode",
+    "cobs_encode",
+    "coded_bytes",
+]
 
 #: op, seq, arg; little-endian like every number of the link.
 HEAD = struct.Struct("<BBI")
@@ -50,6 +58,13 @@ def cobs_decode(coded: bytes) -> bytes | None:
         if code != _FULL_BLOCK and position < len(coded):
             data.append(0)
     return bytes(data)
+
+
+def coded_bytes(payload: int) -> int:
+    """Bytes that a frame with so many bytes of payload takes on the line at most."""
+    body = FRAME_OVERHEAD + payload
+    # A code for each block that may be full, one for the last block, and the ending zero.
+    return body + body // (_FULL_BLOCK - 1) + 2
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from firstspike.firmware.framing import (
     FrameDecoder,
     cobs_decode,
     cobs_encode,
+    coded_bytes,
 )
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -105,3 +106,15 @@ def test_what_is_too_short_for_a_frame_is_none() -> None:
     assert Frame.decode(b"") is None
     short = b"\7" * (FRAME_OVERHEAD - 5)
     assert Frame.decode(cobs_encode(short + zlib.crc32(short).to_bytes(4, "little"))) is None
+
+
+@given(frames)
+def test_no_frame_takes_more_on_the_line(frame: Frame) -> None:
+    assert len(frame.encode()) <= coded_bytes(len(frame.payload))
+
+
+def test_frames_that_take_the_most_on_the_line() -> None:
+    """Bytes without a zero, as one of the many headers and CRCs gives them."""
+    for length in range(600):
+        body = b"\7" * (FRAME_OVERHEAD + length)
+        assert len(cobs_encode(body)) + 1 == coded_bytes(length)
