@@ -568,7 +568,7 @@ class Device:
     def _verify_model(self) -> int:
         """Return the CRC of the model that the device holds, ours if there is one, or raise."""
         held = self.read_register("model")
-        if self._mark is not None and held != self._mark:
+        if self._mark is not None and (self._reloading or held != self._mark):
             self._restore(self._mark)
             held = self._mark
         if not held:

