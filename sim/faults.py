@@ -10,18 +10,16 @@ from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 
 import numpy as np
 
 from ..firmware.errors import DataError, DeviceLost
-from .virtual_board import Transport, VirtualBoard
+from .virtual_board import BITS_A_BYTE, Transport, VirtualTransport
 
 __all__ = ["Faults", "FaultyLine", "FaultyTransport"]
 
 _SHORTEST_BURST, _LONGEST_BURST = 2, 64
-
-#: Start bit, eight data bits, stop bit.
-_BITS_A_BYTE = 10
 
 #: Beyond this nothing looks like a byte any more.
 _WORST_BAUD = 0.2
@@ -101,13 +99,25 @@ class Faults:
 
 def _parse(text: str) -> tuple[Faults, Faults, int | None]:
     """Faults to the device, faults to the host and the seed that a text describes."""
-    kinds = [field.name for field in fields(Faults)]
-    to_device, to_host = {}, {}
+    kinds = [*(field.name for field in fields(Faults)), "seed"]
+    to_device: dict[str, float] = {}
+    to_host: dict[str, float] = {}
     seed = None
+    given = set()
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, _, value = part.partition("=")
-        if name not in (*kinds, "seed"):
-            raise DataError(f"there is no fault {name}; there are {', '.join([*kinds, 'seed'])}")
+        if not name:
+            raise DataError(f"{part} names no fault; write one as in flip=1e-3")
+        if name not in kinds:
+            near = get_close_matches(name, kinds, 1)
+            meant = f" (did you mean {near[0]}?)" if near else f"; there are {', '.join(kinds)}"
+            raise DataError(f"there is no fault {name}{meant}")
+        if name in given:
+            raise DataError(
+                f"{name} is given twice; give it once, with two numbers as in "
+                f"{name}=1e-3/0 if the directions differ"
+            )
+        given.add(name)
         try:
             if name == "seed":
                 seed = int(value)
@@ -120,8 +130,10 @@ def _parse(text: str) -> tuple[Faults, Faults, int | None]:
                 f"{part} is no fault; write a number as in {name}=1e-3, or one for each direction "
                 f"as in {name}=1e-3/0, first that to the device"
             ) from None
-    if seed is not None and seed < 0:
-        raise DataError(f"the seed of the faults is {seed}, but it takes at least 0")
+    if "pause" in given and "stall" not in given:
+        raise DataError(
+            "pause says how long a stall takes, but no stall is given; add one as in stall=1e-4"
+        )
     return Faults(**to_device), Faults(**to_host), seed
 
 
@@ -277,13 +289,13 @@ def _misread(data: bytes, error: float) -> bytes:
     It waits for an edge down, looks at the middle of each bit that should follow, leaves out a
     byte whose stop bit is low, and waits again from there.
     """
-    bits = np.ones((len(data), _BITS_A_BYTE), np.uint8)
+    bits = np.ones((len(data), BITS_A_BYTE), np.uint8)
     bits[:, 0] = 0
     bits[:, 1:9] = np.unpackbits(np.frombuffer(data, np.uint8)[:, None], axis=1, bitorder="little")
     # Before and after the block, the line is high.
-    line = np.concatenate([[1], bits.ravel(), np.ones(2 * _BITS_A_BYTE, np.uint8)])
+    line = np.concatenate([[1], bits.ravel(), np.ones(2 * BITS_A_BYTE, np.uint8)])
     edges = (np.flatnonzero(np.diff(line.astype(np.int8)) < 0) + 1).tolist()
-    middles = (np.arange(_BITS_A_BYTE) + 0.5) * (1 + error)
+    middles = (np.arange(BITS_A_BYTE) + 0.5) * (1 + error)
     read = bytearray()
     now = 0.0
     while (number := bisect_left(edges, now)) < len(edges):
@@ -312,6 +324,10 @@ class FaultyTransport:
     ----------
     silent : bool
         While set, nothing that the device sends arrives.
+    clock : callable
+        Seconds, by the clock of a virtual board if there is one.
+    reset : callable
+        That of a virtual board, if there is one.
     injected : Counter
         Faults so far, by kind.
 
@@ -332,7 +348,7 @@ class FaultyTransport:
     ) -> None:
         for kind in _BOARD_FAULTS:
             asked = getattr(to_device, kind) or getattr(to_host, kind)
-            if asked and not isinstance(transport, VirtualBoard):
+            if asked and not isinstance(transport, VirtualTransport):
                 raise DataError(
                     f"the fault {kind} is for virtual boards alone; leave it out, or use model:, "
                     "sim: or netlist:"
@@ -340,6 +356,12 @@ class FaultyTransport:
         self.silent = False
         self.injected: Counter[str] = Counter()
         self._transport = transport
+        #: What is behind, if it is a board that is not real.
+        self._virtual = transport if isinstance(transport, VirtualTransport) else None
+        self.clock = time.monotonic
+        if self._virtual is not None:
+            # So that another line in front of this one finds them.
+            self.clock, self.reset = self._virtual.clock, self._virtual.reset
         self._connect = connect
         self._pause = {"to_device": to_device.pause, "to_host": to_host.pause}
         self._ways = {
@@ -372,7 +394,7 @@ class FaultyTransport:
             If the cable is unplugged.
         """
         self._demand_cable()
-        deadline = self._now + timeout
+        deadline = self.clock() + timeout
         late = False
         while True:
             self._advance("to_device")
@@ -382,9 +404,9 @@ class FaultyTransport:
                 return b""
             # While the line stands still, time passes here and nothing else.
             end = min(deadline, self._still_until) if self._stands_still else deadline
-            data = self._transport.read(max(end - self._now, 0.0))
+            data = self._transport.read(max(end - self.clock(), 0.0))
             # A port that is never quiet is not read for ever, though all of it gets lost.
-            late = self._now >= deadline
+            late = self.clock() >= deadline
             if data and self.silent:
                 self.injected["silence"] += len(data)
             elif data:
@@ -397,27 +419,20 @@ class FaultyTransport:
 
     def close(self) -> None:
         """Close what is behind; a virtual board whose cable is pulled stays where it is."""
-        if self._plugged or not isinstance(self._transport, VirtualBoard):
+        if self._plugged or self._virtual is None:
             self._transport.close()
 
     def plug_in(self) -> None:
         """Plug the cable in again; what was on it is lost."""
-        if not isinstance(self._transport, VirtualBoard):
+        if self._virtual is None:
             assert self._connect is not None
             self._transport.close()
             self._transport = self._connect()
         self._plugged = True
 
     @property
-    def _now(self) -> float:
-        """Seconds, by the clock of a virtual board if there is one."""
-        if isinstance(self._transport, VirtualBoard):
-            return self._transport.use.elapsed
-        return time.monotonic()
-
-    @property
     def _stands_still(self) -> bool:
-        return self._now < self._still_until
+        return self.clock() < self._still_until
 
     def _advance(self, way: str) -> bytes:
         """Pass on what is due in one direction; return the bytes for the host."""
@@ -438,10 +453,10 @@ class FaultyTransport:
     def _happen(self, fault: str, way: str) -> None:
         """Do to the line what is no matter of single bytes."""
         if fault == "stall":
-            self._still_until = self._now + self._pause[way]
+            self._still_until = self.clock() + self._pause[way]
         elif fault in _BOARD_FAULTS:
-            assert isinstance(self._transport, VirtualBoard)
-            self._transport.reset(power=fault == "brownout")
+            assert self._virtual is not None
+            self._virtual.reset(power=fault == "brownout")
         else:
             self._plugged = False
             for name, queue in self._queues.items():
@@ -468,12 +483,14 @@ class FaultyLine:
     Raises
     ------
     DataError
-        If the text does not describe faults.
+        If the text does not describe faults, or the seed is below 0.
     """
 
     def __init__(self, text: str, *, seed: int = 0) -> None:
         self._to_device, self._to_host, given = _parse(text)
         self._seed = seed if given is None else given
+        if self._seed < 0:
+            raise DataError(f"the seed of the faults is {self._seed}, but it takes at least 0")
         self._transport: FaultyTransport | None = None
 
     @property

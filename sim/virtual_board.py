@@ -15,7 +15,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -41,13 +41,22 @@ from .cycles import predict
 from .fast_learner import Learner
 from .warm_up import warm_up
 
-__all__ = ["DEFAULT_CLOCK_HZ", "Backend", "LineUse", "ModelBackend", "Transport", "VirtualBoard"]
+__all__ = [
+    "BITS_A_BYTE",
+    "DEFAULT_CLOCK_HZ",
+    "Backend",
+    "LineUse",
+    "ModelBackend",
+    "Transport",
+    "VirtualBoard",
+    "VirtualTransport",
+]
+
+#: Start bit, eight data bits, stop bit.
+BITS_A_BYTE = 10
 
 #: A clock that the usual baud rates divide.
 DEFAULT_CLOCK_HZ = 48_000_000
-
-#: Start bit, eight data bits, stop bit.
-_BITS_A_BYTE = 10
 
 #: A UART that is off by more than this loses bytes.
 _BAUD_TOLERANCE = 0.02
@@ -74,6 +83,17 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Give the other side up."""
+
+
+@runtime_checkable
+class VirtualTransport(Transport, Protocol):
+    """A transport to a board that is not real; what stands before one has the same two."""
+
+    def clock(self) -> float:
+        """Seconds by the board's own clock."""
+
+    def reset(self, *, power: bool = False) -> None:
+        """Reset the device; with ``power``, as if it had been switched off and on again."""
 
 
 class Backend(Protocol):
@@ -177,7 +197,7 @@ class VirtualBoard:
             raise DataError(f"the latency is {latency} s, but it takes at least 0")
         self._backend = backend
         self._clock_hz = backend.clock_hz
-        backend.byte_cycles = self._byte_cycles = _BITS_A_BYTE * bit_cycles
+        backend.byte_cycles = self._byte_cycles = BITS_A_BYTE * bit_cycles
         self._latency = round(latency * self._clock_hz)
         self._now = 0
         self._line_free = 0
@@ -189,7 +209,11 @@ class VirtualBoard:
     def use(self) -> LineUse:
         """Time and line use since the board was made."""
         second = self._byte_cycles / self._clock_hz
-        return LineUse(self._now / self._clock_hz, self._sent * second, self._received * second)
+        return LineUse(self.clock(), self._sent * second, self._received * second)
+
+    def clock(self) -> float:
+        """Seconds since the board was made."""
+        return self._now / self._clock_hz
 
     def write(self, data: bytes) -> None:
         """Send bytes; they queue up for the line and the call returns at once.
@@ -265,7 +289,7 @@ class ModelBackend:
     def __init__(self, config: Config, *, clock_hz: int = DEFAULT_CLOCK_HZ, build: int = 0) -> None:
         warm_up(config)
         self.clock_hz = clock_hz
-        self.byte_cycles = _BITS_A_BYTE
+        self.byte_cycles = BITS_A_BYTE
         self._config = config
         self._greeting = Hello(config, clock_hz, build).encode()
         self._registers = {address: (name, entry) for name, address, entry in register_map(config)}
