@@ -9,7 +9,7 @@ from .learning import DEAD_ZONE_RANGE, STEP_RANGE
 __all__ = [
     "REGISTERS",
     "Register",
-    "counted",
+    "counter_differences",
     "device_errors",
     "register_map",
     "register_values",
@@ -157,7 +157,7 @@ def register_map(config: Config) -> Iterator[tuple[str, int, Register]]:
             yield register.name, register.address, register
 
 
-def counted(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
+def counter_differences(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
     """What each counter has counted between two readings, by name; it may have wrapped once."""
     return {
         register.name: (after[register.name] - before[register.name]) % (1 << register.bits)

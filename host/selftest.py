@@ -13,7 +13,7 @@ from .firmware.errors import DeviceLost, LinkError, Mismatch, NoReply
 from .firmware.image import Image
 from .firmware.network import Network
 from .firmware.protocol import Op, Status, memory_address
-from .firmware.registers import counted, register_map, register_values
+from .firmware.registers import counter_differences, register_map, register_values
 from .link import Request
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def selftest(
     report.requests += statistics.requests - earlier[0]
     report.retries += statistics.retries - earlier[1]
     report.damaged += statistics.dropped - earlier[2]
-    happened = counted(counters, device.counters())
+    happened = counter_differences(counters, device.counters())
     lost = sum(happened[name] for name in ("frames_damaged", "frames_overrun", "line_errors"))
     if lost or statistics.dropped > earlier[2]:
         raise LinkError(
@@ -192,7 +192,7 @@ def _test_link(device: Device, report: SelfTest) -> None:
 
 def _check_count(device: Device, name: str, before: dict[str, int], happened: int) -> None:
     """Raise LinkError unless a counter has risen by at least what happened."""
-    more = counted(before, device.counters())[name]
+    more = counter_differences(before, device.counters())[name]
     if not happened <= more < 1 << 11:
         raise LinkError(
             f"{device.port} counts {more} more in {name} where there were {happened}; rebuild "

@@ -40,10 +40,10 @@ __all__ = [
     "add_output",
     "add_ways",
     "compare",
-    "counted",
     "data_for",
     "emit",
     "faulty_line",
+    "in_words",
     "load_batch",
     "load_config",
     "load_dataset",
@@ -273,7 +273,7 @@ def emit(options: argparse.Namespace, values: dict[str, Any], text: str) -> None
     print(json.dumps(values, indent=2) if options.json else text)
 
 
-def counted(counts: Mapping[str, int]) -> str:
+def in_words(counts: Mapping[str, int]) -> str:
     """Counts in words, such as ``3 drop, 15 flip``."""
     return ", ".join(f"{count:,} {name}" for name, count in counts.items()) or "none"
 

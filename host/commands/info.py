@@ -149,6 +149,6 @@ def _device(port: str, baud: int) -> tuple[dict[str, Any], str]:
         f"{hello.clock_hz / 1e6:g} MHz, protocol {hello.version}",
         describe(hello.config),
         *(f"{name} = {value}" for name, value in registers.items()),
-        f"errors since its last reset: {common.counted(errors)}",
+        f"errors since its last reset: {common.in_words(errors)}",
     ]
     return values, "\n".join(lines)

@@ -13,7 +13,7 @@ import numpy as np
 from ..device import open as open_device
 from ..firmware.errors import Mismatch
 from ..firmware.image import Image
-from ..firmware.registers import counted, device_errors
+from ..firmware.registers import counter_differences, device_errors
 from . import common
 
 EXAMPLES = (
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
             health = str(error)
         # After a reset they begin anew.
         after = device.counters()
-        happened = after if statistics.resets else counted(before, after)
+        happened = after if statistics.resets else counter_differences(before, after)
     if options.check:
         common.compare(network, batch.samples, result, config)
     accuracy = float((result.label == batch.labels).mean())
@@ -94,9 +94,9 @@ def run(options: argparse.Namespace) -> None:
     if options.check:
         lines.append("golden model    agrees in every answer, the cycle model in every cycle")
     if errors := device_errors(happened):
-        lines.append(f"device          {common.counted(errors)}")
+        lines.append(f"device          {common.in_words(errors)}")
     if errors := statistics.errors:
-        lines.append(f"host            {common.counted(errors)}")
+        lines.append(f"host            {common.in_words(errors)}")
     if line is not None:
-        lines.append(f"faults          {common.counted(line.injected)}")
+        lines.append(f"faults          {common.in_words(line.injected)}")
     common.emit(options, values, "\n".join(lines))

@@ -116,9 +116,9 @@ def run(options: argparse.Namespace) -> None:
         f"answers   {report.samples:,} in {report.rounds:,} rounds, {report.seconds:.0f} s: all as "
         "the models'",
         f"link      {statistics.requests:,} requests done, {statistics.bytes_sent:,} bytes sent, "
-        f"{statistics.bytes_received:,} received; {common.counted(statistics.errors)}",
-        f"device    {common.counted(report.counters)}",
-        f"faults    {common.counted(faults)}",
+        f"{statistics.bytes_received:,} received; {common.in_words(statistics.errors)}",
+        f"device    {common.in_words(report.counters)}",
+        f"faults    {common.in_words(faults)}",
     ]
     if report.learned or report.lost:
         lines.insert(
