@@ -45,7 +45,7 @@ from .firmware.protocol import (
 )
 from .firmware.registers import Register, register_map, register_values
 from .link import Link, Request, Statistics
-from .suggest import suggest
+from .firmware.suggest import suggest
 from .transport import (
     DEFAULT_BAUD,
     VIRTUAL_BAUD,
@@ -835,17 +835,19 @@ class Device:
         """Read the state of the model that the device holds, and no other; or raise."""
 
         def attempt() -> tuple[_T, bool]:
-            self._verify_model()
-            resets = self._statistics.resets
+            before = self._verify_model(), self._statistics.resets
             state = read()
-            self._verify_model()
-            return state, self._statistics.resets == resets
+            after = self._verify_model(), self._statistics.resets
+            return state, before == after
 
         for _ in range(_RECOVERIES):
             state, consistent = self._persistently(attempt)
             if consistent:
                 return state
-        raise LinkError(f"{self._port} is reset again and again; check its supply")
+        raise LinkError(
+            f"{self._port} is reset or loaded again and again; check its supply, and use it from "
+            "one program at a time"
+        )
 
     def _demand_learning(self) -> None:
         if not self.config.learning:

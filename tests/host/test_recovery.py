@@ -9,7 +9,7 @@ from firstspike.firmware.formats import NEVER
 from firstspike.firmware.framing import FrameDecoder
 from firstspike.firmware.learning import Progress, Rule
 from firstspike.firmware.network import Layer, Network
-from firstspike.firmware.protocol import Op
+from firstspike.firmware.protocol import Op, split_memory_address
 from firstspike.firmware.registers import register_map
 from firstspike.learning import Fit, Schedule
 from firstspike.sim import fast
@@ -272,6 +272,44 @@ def test_a_model_that_was_not_loaded_from_here(unsteady):
         other.load(image)
         check(other.infer(SAMPLES))
         device.load(image)
+
+
+class Intruded:
+    """A board to which something happens before its second memory is read."""
+
+    def __init__(self, board):
+        self.board = board
+        self.read, self.close = board.read, board.close
+        self.decoder = FrameDecoder()
+        self.intrude = None
+
+    def write(self, data):
+        begins = any(
+            frame.op == Op.READ_MEMORY and split_memory_address(frame.arg) == (1, 0)
+            for frame in self.decoder.feed(data)
+        )
+        if begins and self.intrude:
+            self.intrude()
+            self.intrude = None
+        self.board.write(data)
+
+
+@pytest.mark.parametrize("loads", ["reader", "writer"])
+def test_a_network_that_is_read_is_all_of_one_model(loads):
+    """Another program loads its own meanwhile."""
+    board = VirtualBoard(ModelBackend(CONFIG))
+    line = Intruded(board)
+    other = make_network(seed=8)
+    with open_on(board) as writer, open_on(line) as reader:
+        (writer if loads == "writer" else reader).load(NETWORK)
+        line.intrude = lambda: writer.load(other)
+        if loads == "reader":
+            with pytest.raises(LinkError, match="no longer holds the model"):
+                reader.network()
+        else:
+            held = reader.network()
+            for ours, theirs in zip(held.layers, other.layers, strict=True):
+                assert (ours.weights == theirs.weights).all()
 
 
 def test_a_health_check(unsteady):
