@@ -43,9 +43,9 @@ from .firmware.protocol import (
     learning_argument,
     memory_address,
 )
-from .firmware.registers import Register, register_map, register_values
-from .link import Link, Request, Statistics
+from .firmware.registers import REGISTERS, Register, register_map, register_values
 from .firmware.suggest import suggest
+from .link import Link, Request, Statistics
 from .transport import (
     DEFAULT_BAUD,
     VIRTUAL_BAUD,
@@ -74,6 +74,9 @@ _RECOVERIES = 8
 
 #: Seconds between two attempts to find a lost device again.
 _RECONNECT_INTERVAL = 0.1
+
+#: Registers that tell whether a device is in the state in which it was left.
+_WITNESSES = ("model", "boots", "frames_accepted", "stalls")
 
 #: See ``Device._pieces``.
 _FEWEST_PIECES, _MOST_PIECES = 4, 64
@@ -222,8 +225,9 @@ class Device:
         self._reconnect = reconnect
         self._statistics = Statistics()
         self._image: Image | None = None
-        # Registers as they were when it had been loaded, and what of learning was written since.
-        self._loaded: Mapping[str, int] = {}
+        # Registers as they were when it had been loaded, with counters as they were when it was
+        # last found in order; and what of learning was written since.
+        self._loaded: dict[str, int] = {}
         self._settings: dict[str, int] = {}
         # Into so many pieces of its size, what the device's buffer holds is divided for moving
         # memory: with four, the line stays busy while the device stores one.
@@ -342,7 +346,7 @@ class Device:
         image = model
         _demand(image.config, self.config, f"{self._port} cannot take this image")
         self._image = self._mark = self._next_mark = None
-        self._settings = {}
+        self._loaded, self._settings = {}, {}
         self._reloading = False
         self._persistently(lambda: self._load(image, progress))
         return image
@@ -567,13 +571,16 @@ class Device:
 
     def _verify_model(self) -> int:
         """Return the CRC of the model that the device holds, ours if there is one, or raise."""
-        held = self.read_register("model")
-        if self._mark is not None and (self._reloading or held != self._mark):
+        held = self._read_all(lambda register: register.name in _WITNESSES)
+        if self._mark is None:
+            if not held["model"]:
+                raise LinkError(f"no model is loaded on {self._port}; load one first")
+            return held["model"]
+        if self._reloading or held["model"] != self._mark or _restarted(self._loaded, held):
             self._restore(self._mark)
-            held = self._mark
-        if not held:
-            raise LinkError(f"no model is loaded on {self._port}; load one first")
-        return held
+        else:
+            self._loaded |= held
+        return self._mark
 
     def _restore(self, model: int) -> None:
         """See to it that a device that did not hold a model does so again, or raise.
@@ -581,15 +588,21 @@ class Device:
         It holds it by itself if it has been loaded from flash since.
         """
         held = self.registers()
-        reset = self._reloading or self._was_reset(held)
-        self._statistics.resets += reset
-        if held["model"] in (model, self._next_mark) and not self._reloading:
+        right = held["model"] in (model, self._next_mark)
+        if self._find_reset(held) and right:
+            # It has been loaded from flash since, but for what was written for learning.
+            for name, value in self._settings.items():
+                self._write(name, value)
+            self._reloading = False
+        if not self._reloading:
+            if not right:
+                raise LinkError(
+                    f"{self._port} no longer holds the model that was loaded; it was loaded by "
+                    "another program, so load the model again and use the device from one program "
+                    "at a time"
+                )
+            self._loaded = held
             return
-        if not reset:
-            raise LinkError(
-                f"{self._port} no longer holds the model that was loaded; it was loaded by another "
-                "program, so load the model again and use the device from one program at a time"
-            )
         if self._image is None:
             raise DeviceReset(f"{self._port} was reset and so lost its model; load it again")
         if self._has_learned:
@@ -614,6 +627,15 @@ class Device:
         self._reloading = False
         self._statistics.reloads += 1
 
+    def _find_reset(self, held: Mapping[str, int]) -> bool:
+        """Whether registers tell of a reset that was not known of; count it, and keep in mind that
+        the device has to be restored."""
+        if self._reloading or not self._was_reset(held):
+            return False
+        self._statistics.resets += 1
+        self._reloading = True
+        return True
+
     def _was_reset(self, held: Mapping[str, int]) -> bool:
         """Whether registers tell that the device has lost its state since it was loaded."""
         loaded = self._loaded
@@ -624,10 +646,8 @@ class Device:
         ]
         if not loaded:
             return all(held[name] == reset for name, reset in of_model)
-        # A device that lost its power counts its resets from the start, but also its frames.
         return (
-            held["boots"] != loaded["boots"]
-            or held["frames_accepted"] < loaded["frames_accepted"]
+            _restarted(loaded, held)
             or any(held[name] == reset != loaded[name] for name, reset in of_model)
             or (not held["model"] and held["stalls"] != loaded["stalls"])
         )
@@ -635,13 +655,16 @@ class Device:
     def check(self) -> None:
         """Verify that the device still holds what was loaded: every memory and every register.
 
-        Of a device that has learned since, what learning does not change. Takes no samples' time:
-        to be called between batches, as often as the device's surroundings call for.
+        Of a device that has learned since, what learning does not change. A device that was reset
+        is loaded again first. Takes no samples' time: to be called between batches, as often as the
+        device's surroundings call for.
 
         Raises
         ------
+        DeviceReset
+            If the device was reset and had learned.
         LinkError
-            If nothing was loaded from here.
+            If nothing was loaded from here, or the device was loaded by others in between.
         Mismatch
             If a memory or register holds something else; the message says which.
         """
@@ -661,15 +684,16 @@ class Device:
             for name, _, register in register_map(self.config)
             if register.of_model
         }
-        wanted |= {"model": self._mark, "boots": self._loaded["boots"]}
-        held = self._persistently(self.registers)
+        held, differing = self._consistently(
+            lambda: (self.registers(), list(self._differing(fixed)))
+        )
         for name, value in wanted.items():
             if held[name] != value:
                 raise Mismatch(
                     f"{self._port} holds {held[name]} in register {name}, but {value} is right; "
                     "load the model again"
                 )
-        for name in self._persistently(lambda: list(self._differing(fixed))):
+        for name in differing:
             raise Mismatch(
                 f"{self._port} holds other bytes in {name} than were loaded; load the model again, "
                 "and if this recurs, check the supply or rebuild for a lower clock"
@@ -881,9 +905,11 @@ class Device:
         # The device may be lost after it has taken the number, and before that was heard.
         self._next_mark = mark = zlib.crc32(_U32.pack(held)) or 1
         self.write_register("model", mark)
-        if self._was_reset(self.registers()):
+        held_now = self.registers()
+        if self._find_reset(held_now):
             self.write_register("model", 0)
             raise DeviceReset(f"{self._port} was reset and so lost its model; load it again")
+        self._loaded = self._loaded or held_now
         self._mark, self._has_learned = mark, True
         return mark
 
@@ -908,7 +934,7 @@ class Device:
         DataError
             If there is no such register, it cannot be written or the value is out of its range.
         """
-        address, register = self._register(name)
+        _, register = self._register(name)
         if not register.writable:
             raise DataError(f"register {name} cannot be written")
         allowed = register_values(self.config)[name]
@@ -921,6 +947,11 @@ class Device:
             self._image = self._mark = None
         if register.learning:
             self._settings[name] = value
+        self._write(name, value)
+
+    def _write(self, name: str, value: int) -> None:
+        """Write a register as it is."""
+        address, _ = self._register(name)
         self._link.call(Request(Op.WRITE_REGISTER, address, _U32.pack(value)))
 
     def registers(self) -> dict[str, int]:
@@ -1117,6 +1148,18 @@ class Device:
                     ) from error
                 self.close()
                 time.sleep(_RECONNECT_INTERVAL)
+
+
+def _restarted(before: Mapping[str, int], after: Mapping[str, int]) -> bool:
+    """Whether two readings of the counters, if there is a first, tell of a reset in between."""
+    if not before:
+        return False
+    # A device that lost its power counts its resets from the start, but also its frames. Of these,
+    # fewer than half of what their counter holds have come since the first reading.
+    wraps = 1 << next(entry.bits for entry in REGISTERS if entry.name == "frames_accepted")
+    frames = (after["frames_accepted"] - before["frames_accepted"]) % wraps
+    lost_power = after["boots"] == 1 and frames >= wraps // 2
+    return before["boots"] != after["boots"] or lost_power
 
 
 def _number(payload: bytes) -> int:

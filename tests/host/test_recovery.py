@@ -259,6 +259,7 @@ def test_a_device_that_was_restored_by_half_is_not_used(unsteady):
     assert device.read_register("rate_1") == 0
     device.learn(SAMPLES, LABELS)
     check_state(device, learner)
+    assert device.statistics.resets == 1
 
 
 def test_a_model_that_was_not_loaded_from_here(unsteady):
@@ -320,12 +321,82 @@ def test_a_health_check(unsteady):
     device.check()
     check(device.infer(SAMPLES))
     device.check()
-    board.board.reset()
-    with pytest.raises(Mismatch, match="holds 1 in register steps, but 24 is right"):
-        device.check()
-    device.load(NETWORK)
+    board.board.reset(power=True)
+    device.check()
+    assert device.statistics.resets == device.statistics.reloads == 1
+    check(device.infer(SAMPLES))
     device.learn(SAMPLES, LABELS, RULE, START)
     device.check()
+    board.board.reset()
+    for _ in range(2):
+        with pytest.raises(DeviceReset, match="last checkpoint"):
+            device.check()
+    assert (device.statistics.resets, device.statistics.reloads) == (2, 1)
+
+
+def test_a_health_check_finds_a_register_that_has_changed():
+    backend = ModelBackend(CONFIG)
+    with open_on(VirtualBoard(backend)) as device:
+        device.load(NETWORK)
+        backend._values[backend._address["threshold_1"]] += 1
+        with pytest.raises(Mismatch, match="holds 251 in register threshold_1, but 250 is right"):
+            device.check()
+
+
+class Booting(ModelBackend):
+    """A device that comes up with its model, as from flash, but without what it was told since."""
+
+    def reset(self, *, power=False):
+        model = {
+            at: self._values[at]
+            for at, (name, entry) in self._registers.items()
+            if entry.of_model or name == "model"
+        }
+        super().reset(power=power)
+        self._values |= model
+
+
+def test_a_device_that_has_restored_itself():
+    """Each reset is counted once, and the settings of learning are written again."""
+    board = VirtualBoard(Booting(CONFIG))
+    learner = Learner(NETWORK, RULE, START)
+    learner.learn(SAMPLES, LABELS)
+    with open_on(board) as device:
+        device.load(NETWORK)
+        device.start_learning(RULE, START)
+        for resets in range(1, 4):
+            board.reset()
+            check(device.infer(SAMPLES))
+            device.check()
+            device.check()
+            assert (device.statistics.resets, device.statistics.reloads) == (resets, 0)
+        board.reset()
+        device.learn(SAMPLES, LABELS)
+        check_state(device, learner)
+
+
+@pytest.mark.parametrize("verified", [False, True])
+def test_counters_that_wrap_are_no_reset(verified):
+    """What another program has loaded since is not overwritten."""
+    backend = ModelBackend(CONFIG)
+    board = VirtualBoard(backend)
+    other = make_network(seed=8)
+    with open_on(board) as device, open_on(board) as intruder:
+        if not verified:
+            board.reset()  # so it has not lost its power since, or would say so
+        device.load(NETWORK)
+        if verified:
+            for _ in range(3):
+                backend._decoder.accepted += 7_000_000
+                check(device.infer(SAMPLES))
+        image = intruder.load(other)
+        backend._decoder.accepted = (1 << 24) + 3
+        if verified:
+            backend._decoder.accepted += 1 << 23
+        with pytest.raises(LinkError, match="no longer holds the model"):
+            device.infer(SAMPLES)
+        assert device.read_register("model") == image.crc
+        assert device.statistics.resets == 0
 
 
 def test_a_health_check_finds_a_bit_that_has_flipped():
