@@ -354,21 +354,34 @@ class Device:
     def _load(self, image: Image, progress: bool) -> None:
         self._has_learned = False
         for attempt in range(1, _LOADS + 1):
+            before, failure = self._witnesses(), None
             try:
                 self._load_once(image, progress)
-                break
             except Mismatch as error:
-                # What was written may be lost to a reset; a memory that is faulty stays so.
-                self.write_register("model", 0)
-                if attempt == _LOADS:
-                    raise LinkError(str(error)) from error
+                failure = error
+            # What was written may be lost to a reset; a memory that is faulty stays so.
+            if _restarted(before, self._witnesses() if failure else self._loaded):
+                self._statistics.resets += 1
+                if failure:
+                    failure = Mismatch(
+                        f"{self._port} was reset while it was loaded; check its supply"
+                    )
+            if not failure:
+                break
+            self.write_register("model", 0)
+            if attempt == _LOADS:
+                raise LinkError(str(failure)) from failure
+            self._statistics.reloads += 1
         self._image, self._mark = image, image.crc
+
+    def _witnesses(self) -> dict[str, int]:
+        """Registers that tell whether the device is in the state in which it was left."""
+        return self._read_all(lambda register: register.name in _WITNESSES)
 
     def _load_once(self, image: Image, progress: bool) -> None:
         """Load an image, or raise Mismatch if the device does not hold it afterwards."""
         from tqdm import tqdm
 
-        boots = self.read_register("boots")
         self.write_register("model", 0)
         total = sum(region.bytes for region in self.config.regions)
         with tqdm(
@@ -386,7 +399,7 @@ class Device:
             )
         self.write_register("model", image.crc)
         # Last, since a reset since then has changed them all.
-        wanted = {**image.registers, "model": image.crc, "boots": boots}
+        wanted = {**image.registers, "model": image.crc}
         self._loaded = held = self.registers()
         for name, value in wanted.items():
             if held[name] != value:
@@ -571,7 +584,7 @@ class Device:
 
     def _verify_model(self) -> int:
         """Return the CRC of the model that the device holds, ours if there is one, or raise."""
-        held = self._read_all(lambda register: register.name in _WITNESSES)
+        held = self._witnesses()
         if self._mark is None:
             if not held["model"]:
                 raise LinkError(f"no model is loaded on {self._port}; load one first")

@@ -106,7 +106,7 @@ class Statistics:
     resets : int
         Times that it was found to have been reset.
     reloads : int
-        Times that its model was loaded once more.
+        Times that a model was loaded once more, because of a reset or because it was not held.
     """
 
     requests: int = 0

@@ -1,5 +1,7 @@
 """A device that is reset in the middle of its work: what it says is right, or an error."""
 
+import struct
+
 import firstspike
 import numpy as np
 import pytest
@@ -172,12 +174,40 @@ def test_reset_again_and_again_in_a_batch(unsteady):
 def test_reset_while_it_is_loaded(unsteady):
     device, board = unsteady
     other = make_network(seed=8)
+    moved = resets = 0
     for moment in moments(60, 90, seed=2):
         device.load(other)
+        before, counted = device.read_register("boots"), device.statistics.resets
         set_off(board, moment)
         device.load(NETWORK)
+        happened = board.reads is None
         board.reads = None
+        moved += device.read_register("boots") != before
+        resets += happened
+        # In the first moment, before anything was written, nothing tells of it.
+        assert device.statistics.resets - counted <= happened
         check(device.infer(SAMPLES[:20]), fast.infer(NETWORK, SAMPLES[:20]))
+    assert min(moved, resets, device.statistics.resets) > 30
+    assert 0 < device.statistics.reloads <= device.statistics.resets
+
+
+def test_a_device_that_is_reset_whenever_it_is_loaded(unsteady):
+    """The supply is to blame, not the bitstream."""
+    device, board = unsteady
+    write = board.write
+
+    def reset_at_the_end(data):
+        write(data)
+        if struct.pack("<I", firstspike.compile(NETWORK, CONFIG).crc) in data:
+            board.board.reset()
+
+    board.write = reset_at_the_end
+    with pytest.raises(LinkError, match="was reset while it was loaded; check its supply"):
+        device.load(NETWORK)
+    board.write = write
+    assert (device.statistics.resets, device.statistics.reloads) == (3, 2)
+    device.load(NETWORK)
+    check(device.infer(SAMPLES))
 
 
 def test_reset_in_the_first_lessons(unsteady):
