@@ -35,6 +35,9 @@ _FLOOD = 250
 #: Cycles of a byte on the line back, which holds the device up meanwhile.
 _SLOW = 40
 
+#: Frames between two loads, where nothing has to be right.
+_CARELESS = 60
+
 #: Cycles that no batch takes; a device that has nothing to say is through them at once.
 _LONG = 1 << 32
 
@@ -59,6 +62,7 @@ CONFIGS = {
 _RULE = Rule([20_000, 40_000], margin=2, dropout=9000, activity=3, step=2, input_dropout=4000)
 
 _LEARNS = (Op.LEARN_BITMAP, Op.LEARN_SPIKES)
+_INFERS = (Op.INFER_BITMAP, Op.INFER_SPIKES)
 _LISTS = (Op.INFER_SPIKES, Op.LEARN_SPIKES)
 _STEP_WORD = 0x8000
 
@@ -166,6 +170,7 @@ class DeviceFuzz:
             device.read_memory("row_map")
         self._corpus = line.frames
         self._lessons = [frame for frame in line.frames if frame.op in _LEARNS]
+        self._samples = [frame for frame in line.frames if frame.op in _INFERS]
 
     def run(self, frames: int) -> Iterator[int]:
         """Send at least ``frames`` mutated frames; yield their number after every batch.
@@ -249,6 +254,69 @@ class DeviceFuzz:
             self.frames += len(batch)
             sent += len(batch)
             yield len(batch)
+
+    def unspecified(self, frames: int) -> Iterator[int]:
+        """Send at least ``frames`` frames of which it is left open what comes of them: memories and
+        registers hold anything, and `model` says that they hold the model.
+
+        Gateware and model may say what they like, but something, to every frame that is whole.
+
+        Raises
+        ------
+        Mismatch
+            If one of them does not.
+        """
+        sent = 0
+        while sent < frames:
+            self._batch += 1
+            batch = [*self._load, *(self._careless() for _ in range(_CARELESS))]
+            for data in batch:
+                asked = list(FrameDecoder().feed(b"\0" + data + b"\0"))
+                for backend in self._now:
+                    answers = self._ask(backend, b"\0" + data + b"\0")
+                    if [(frame.op | ANSWER, frame.seq) for frame in asked] != [
+                        (frame.op, frame.seq) for frame in answers
+                    ]:
+                        raise Mismatch(
+                            f"batch {self._batch} of seed {self._seed}: "
+                            f"{type(backend).__name__} says {answers} to {asked}"
+                        )
+                    for frame in answers:
+                        self._tell(frame)
+            self.frames += len(batch)
+            sent += len(batch)
+            yield len(batch)
+
+    def _careless(self) -> bytes:
+        """Words anywhere in the memories, a `model` that nobody has verified, a sample, anything."""
+        match self._random.randrange(5):
+            case 0:
+                number = self._random.randrange(len(self._config.regions))
+                region = self._config.regions[number]
+                word = memory_address(number, self._random.randrange(region.words))
+                return Frame(
+                    Op.WRITE_MEMORY, 1, word, self._random.randbytes(region.lanes)
+                ).encode()
+            case 1:
+                crc = struct.pack("<I", self._image.crc)
+                return Frame(Op.WRITE_REGISTER, 2, self._addresses["model"], crc).encode()
+            case 2:
+                return self._random.choice(self._samples).encode()
+            case 3 if self._lessons:
+                (answer,) = self._ask(
+                    self._model, Frame(Op.READ_REGISTER, 3, self._addresses["learned"]).encode()
+                )
+                frame = self._random.choice(self._lessons)
+                return replace(
+                    frame, arg=frame.arg & ~0xFFFF | answer.payload[0] | answer.payload[1] << 8
+                ).encode()
+            case _:
+                return self._mutator.any()
+
+    def _tell(self, frame: Frame) -> None:
+        """Count an answer."""
+        name = Status(frame.arg).name
+        self.statuses[name] = self.statuses.get(name, 0) + 1
 
     def _numbered(self, count: int) -> list[tuple[int | None, bytes]]:
         """Frames with a number of their own each, between such as are none."""
@@ -339,8 +407,7 @@ class DeviceFuzz:
         if answered != expected:
             self._compare(answered, expected)
         for frame in FrameDecoder().feed(expected):
-            name = Status(frame.arg).name
-            self.statuses[name] = self.statuses.get(name, 0) + 1
+            self._tell(frame)
         return expected
 
     def _compare(self, answered: bytes, expected: bytes) -> None:

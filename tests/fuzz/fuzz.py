@@ -46,9 +46,15 @@ def attack_device(name: str, frames: int, seed: int) -> dict[str, object]:
         seconds += drain(f"{name}, flood", frames // 10, flood.flood(frames // 10))
     finally:
         flood.close()
+    careless = DeviceFuzz(CONFIGS[name], seed)
+    try:
+        seconds += drain(f"{name}, careless", frames // 10, careless.unspecified(frames // 10))
+    finally:
+        careless.close()
     return {
         "frames": fuzz.frames,
         "flood": flood.frames,
+        "unspecified": careless.frames,
         "random_bytes": frames,
         "bytes": fuzz.bytes,
         "answers": dict(sorted(fuzz.statuses.items())),

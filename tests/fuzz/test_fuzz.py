@@ -34,6 +34,14 @@ def test_a_flooded_gateware_answers_what_it_had_room_for(name):
     fuzz.close()
 
 
+@pytest.mark.parametrize("name", CONFIGS)
+def test_whatever_the_memories_hold_there_is_an_answer(name):
+    fuzz = DeviceFuzz(CONFIGS[name], SEED)
+    assert drain(fuzz.unspecified(600)) >= 600
+    fuzz.close()
+    assert {"OK", "NO_MODEL"} <= fuzz.statuses.keys()
+
+
 def test_a_device_that_answers_otherwise_is_found():
     """The model of another device in place of the gateware."""
     fuzz = DeviceFuzz(CONFIGS["plain"], SEED)
