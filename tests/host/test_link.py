@@ -1,7 +1,10 @@
 """The link's client against the virtual board, over good lines and bad ones."""
 
 import itertools
+import json
+import re
 import struct
+from pathlib import Path
 
 import pytest
 from firstspike.firmware.config import Config, LayerConfig
@@ -323,6 +326,15 @@ def test_a_line_that_loses_everything_but_greetings():
     requests = [Request(Op.READ_REGISTER, 1)] + [Request(Op.READ_REGISTER, 0)] * 1000
     with pytest.raises(NoReply, match="got lost 4 times; the line is too noisy"):
         list(Link(Scripted(answer), "it", timeout=0.02, retries=3).stream(requests))
+
+
+def test_the_documented_fields_of_a_greeting():
+    text = (Path(__file__).parents[2] / "docs" / "link.md").read_text()
+    (sentence,) = re.findall(r"^The JSON has (.*?\.)\n\n", text, re.MULTILINE | re.DOTALL)
+    whole, layer = sentence.split("which has")
+    told = json.loads(CONFIG.to_json())
+    assert set(re.findall(r"`(\w+)`", whole)) == set(told)
+    assert set(re.findall(r"`(\w+)`", layer)) == set(told["layers"][0])
 
 
 def test_another_protocol_version():
