@@ -80,7 +80,9 @@ class DeviceLost(LinkError):
 
 
 class DeviceReset(LinkError):
-    """A device that was reset while it learned, and so lost what it had learned."""
+    """A device that was reset, and so lost a model that cannot be loaded again from here: it was
+    loaded by others, or what was loaded has learned since. Also one whose core failed while it
+    learned."""
 
 
 class Refused(LinkError):

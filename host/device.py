@@ -97,7 +97,8 @@ class Result:
     fired : (batch,) bool
         Whether an output spiked; without, the decision is the highest membrane in step T−1.
     cycles : (batch,) int64
-        Clock cycles from the first event of the sample to the decision; 0 from ``model:``.
+        Clock cycles from the first event of the sample to the decision; ``model:`` tells those of
+        the cycle model.
     rows : (batch, layers) int32
         Weight rows that each layer fetched.
     """
@@ -127,8 +128,9 @@ class Result:
 class Learned(Result):
     """What a device says about a batch of samples that it learned from.
 
-    The decisions are those before the update, with the neurons that were left out. Where the
-    answer was lost on the line, label and step are −1 and everything else is 0.
+    The decisions are those before the update, with the neurons that were left out. ``model:`` has
+    no cycles of learning, so they are 0. Where the answer was lost on the line, label and step are
+    −1 and everything else is 0.
 
     Parameters
     ----------

@@ -95,8 +95,7 @@ def test_types_and_cycles(device):
     assert result.label.dtype == result.step.dtype == result.rows.dtype == np.int32
     assert result.fired.dtype == bool
     assert result.cycles.dtype == np.int64
-    if device.port != "model:":
-        assert (result.cycles > 0).all()
+    assert (result.cycles > 0).all()
 
 
 def test_samples_wider_than_the_network(device):
