@@ -150,8 +150,8 @@ class PseudoTerminal:
             symlink.symlink_to(self.path)
         except OSError as error:
             self.close()
+            remedy = "remove it or choose" if isinstance(error, FileExistsError) else "choose"
             raise PortError(
-                f"{symlink} cannot link to the board ({error.strerror}); remove it or choose "
-                "another name"
+                f"{symlink} cannot link to the board ({error.strerror}); {remedy} another name"
             ) from error
         self._symlink = symlink

@@ -55,6 +55,7 @@ __all__ = [
     "positives",
     "read_config",
     "say",
+    "seed",
     "suggest",
     "widen",
 ]
@@ -84,6 +85,17 @@ def non_negative(text: str) -> int:
         value = -1
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text} is no whole number of at least 0")
+    return value
+
+
+def seed(text: str) -> int:
+    """A whole number of at least 0, as an argument's type."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is no seed; give a whole number of at least 0")
     return value
 
 
@@ -136,7 +148,7 @@ def add_data(parser: argparse.ArgumentParser, count: int | None = None) -> None:
         help=f"number of test samples (default: {count or 'all'})",
     )
     parser.add_argument(
-        "--seed", type=int, help="choose the samples at random (default: the first ones)"
+        "--seed", type=seed, help="choose the samples at random (default: the first ones)"
     )
 
 
@@ -218,7 +230,7 @@ def add_build(parser: argparse.ArgumentParser, *, constraint: str) -> None:
         metavar="MHZ",
         help=f"clock that place and route is asked for{constraint}",
     )
-    parser.add_argument("--seed", type=int, default=1, help="seed of place and route (default: 1)")
+    parser.add_argument("--seed", type=seed, default=1, help="seed of place and route (default: 1)")
 
 
 def add_native(parser: argparse.ArgumentParser) -> None:
@@ -273,9 +285,9 @@ def emit(options: argparse.Namespace, values: dict[str, Any], text: str) -> None
     print(json.dumps(values, indent=2) if options.json else text)
 
 
-def in_words(counts: Mapping[str, int]) -> str:
-    """Counts in words, such as ``3 drop, 15 flip``."""
-    return ", ".join(f"{count:,} {name}" for name, count in counts.items()) or "none"
+def in_words(counts: Mapping[str, int], none: str = "none") -> str:
+    """Counts in words, such as ``3 drop, 15 flip``; ``none`` where there are none."""
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items()) or none
 
 
 def say(options: argparse.Namespace, text: str) -> None:
@@ -320,9 +332,15 @@ def load_config(options: argparse.Namespace, network: Network | None) -> Config:
     ModelFileError
         If the file given is neither a configuration nor an image.
     DataError
-        If there is neither a network nor a file, or the lanes do not suit the network.
+        If there is neither a network nor a file, or the lanes do not suit the network, or something
+        is given beside the file that it says already.
     """
     if options.config is not None:
+        if superfluous := _superfluous(options):
+            raise DataError(
+                f"{superfluous} and --config were given, but a configuration says all that is "
+                "built; leave out one of them"
+            )
         return read_config(Path(options.config))
     if network is None:
         raise DataError("there is nothing to build for; give a network or --config")
@@ -330,6 +348,16 @@ def load_config(options: argparse.Namespace, network: Network | None) -> Config:
     return Config.for_network(
         network, lanes, neuron=options.neuron, ways=options.ways, learning=options.learning
     )
+
+
+def _superfluous(options: argparse.Namespace) -> str:
+    """What of :func:`add_config`'s arguments is given and has no effect beside ``--config``."""
+    given = {
+        "--neuron": options.neuron != NEURONS[0],
+        "--ways": options.ways != 1,
+        "--learning": options.learning,
+    }
+    return next((name for name, is_given in given.items() if is_given), "")
 
 
 def read_config(path: Path) -> Config:
@@ -381,7 +409,9 @@ def load_dataset(name: str, *, progress: bool) -> "Dataset":
     return data.load(name, progress=progress)
 
 
-def load_batch(options: argparse.Namespace, network: Network, *, pad: bool = False) -> Batch:
+def load_batch(
+    options: argparse.Namespace, network: Network, *, pad: bool = False, whole: bool = False
+) -> Batch:
     """Load and encode the samples that :func:`add_data`'s arguments choose.
 
     Parameters
@@ -390,6 +420,8 @@ def load_batch(options: argparse.Namespace, network: Network, *, pad: bool = Fal
     network : Network
     pad : bool
         Whether the network may have more inputs than the data set, as that of an image has.
+    whole : bool
+        All samples, for a command that has no ``--count``.
 
     Raises
     ------
@@ -399,7 +431,7 @@ def load_batch(options: argparse.Namespace, network: Network, *, pad: bool = Fal
     """
     dataset, encoder = data_for(options, network, pad=pad)
     total = len(dataset.x_test)
-    count = total if options.count is None else options.count
+    count = total if whole or options.count is None else options.count
     if count > total:
         raise DataError(f"{count} samples were asked for, but {dataset.name} has {total} to test")
     chosen = np.arange(count)

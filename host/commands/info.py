@@ -10,10 +10,11 @@ from typing import Any
 from .. import __version__, shipped
 from ..device import open as open_device
 from ..firmware.config import Config
-from ..firmware.errors import ModelFileError
+from ..firmware.errors import DataError, ModelFileError
 from ..firmware.image import Image
 from ..firmware.network import Network
 from ..firmware.registers import device_errors
+from ..transport import is_virtual
 from . import common
 from .compile import describe
 
@@ -47,6 +48,15 @@ def run(options: argparse.Namespace) -> None:
             else _image(model)
             if isinstance(model, Image)
             else _config(model)
+        )
+    elif not thing:
+        raise ModelFileError(
+            "the name is empty; give a network, a file or a port, or nothing for the installation"
+        )
+    elif is_virtual(thing):
+        raise DataError(
+            f"{thing} is built for what is loaded into it, so there is nothing to tell of it; give "
+            "a network, a file or the port of a board"
         )
     elif ":" in thing or thing.startswith("/dev/") or Path(thing).is_char_device():
         values, text = _device(thing, options.baud)

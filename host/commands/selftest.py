@@ -28,7 +28,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-n", "--count", type=common.positive, default=20, help="networks (default: 20)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the first network (default: 0)")
+    parser.add_argument(
+        "--seed", type=common.seed, default=0, help="of the first network (default: 0)"
+    )
     common.add_baud(parser)
     common.add_output(parser)
 

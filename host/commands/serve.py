@@ -8,6 +8,7 @@ import signal
 import sys
 from functools import partial
 
+from ..firmware.errors import DataError
 from ..shipped import load_network
 from ..transport import VIRTUAL, Transport, open_virtual
 from . import common
@@ -35,7 +36,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     from ..sim.pty import PseudoTerminal
 
-    network = load_network(options.network) if options.network else None
+    if options.network is not None and options.config is not None:
+        raise DataError(
+            f"{options.network} and --config were given, but a board is built for one of them; "
+            "leave out the other, since a program loads its network itself"
+        )
+    network = None if options.network is None else load_network(options.network)
     config = common.load_config(options, network)
     line = common.faulty_line(options)
 

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -26,6 +27,7 @@ from firstspike.firmware.network import Network
 from firstspike.firmware.packed import c_source, pack
 from firstspike.schedule import Schedule
 from firstspike.sim.pty import PseudoTerminal
+from firstspike.sim.virtual_board import ModelBackend
 from firstspike.transport import open_virtual
 
 ROOT = Path(__file__).parents[2]
@@ -431,6 +433,17 @@ def test_demo_without_tools(run, monkeypatch):
         (["info", "digits-64-32-1"], 4, f"(did you mean {DIGITS}?)"),
         (["info", "."], 4, ". is a folder; give a file in it"),
         (["info", "/dev/ttyFIRSTSPIKE"], 8, "there is no port /dev/ttyFIRSTSPIKE"),
+        (["info", ""], 4, "the name is empty; give a network"),
+        (["info", "model:"], 3, "model: is built for what is loaded into it"),
+        (["run", "model:", DIGITS, "--seed", "-1"], 2, "-1 is no seed"),
+        (["run", "model:", DIGITS, "--seed", "x"], 2, "x is no seed"),
+        (["selftest", "--seed", "-1"], 2, "-1 is no seed"),
+        (["selftest", "socket://"], 8, "socket:// cannot be opened"),
+        (["serve", DIGITS, "--link", "/nodir/x"], 8, "directory); choose another name"),
+        (["serve", DIGITS, "--config", "x.json"], 3, f"{DIGITS} and --config were given"),
+        (["serve", "--config", "x.json", "--neuron", "sum"], 3, "--neuron and --config were"),
+        (["serve", "--config", "x.json", "--ways", "2"], 3, "--ways and --config were given"),
+        (["serve", "--config", "x.json", "--learning"], 3, "--learning and --config were"),
         (["run", "/dev/null", DIGITS], 8, "/dev/null is no serial port"),
         (["run", "netlist:arty-a7-100t", DIGITS], 6, "the vendor's tools make it"),
         (["compile", DIGITS, "--board", "ulx3s-85f", "--lanes", "4"], 2, "not allowed with"),
@@ -544,6 +557,28 @@ def test_a_device_that_answers_wrongly(fail, monkeypatch):
     code, said = fail("run", "model:", DIGITS, "-n", "10", "--check", "--quiet")
     assert code == 7
     assert "sample 3: the golden model has label" in said
+
+
+def test_a_device_whose_memory_changed(capsys, monkeypatch):
+    """A bit that flips in mid-batch may have made any answer wrong."""
+    infer = ModelBackend._infer
+    samples = itertools.count()
+
+    def flipping(self, frame):
+        if next(samples) == 10:
+            self._memories[1][5] ^= 1
+            self._network = None
+        return infer(self, frame)
+
+    monkeypatch.setattr(ModelBackend, "_infer", flipping)
+    for check in ((), ("--check",)):
+        samples = itertools.count()
+        code = cli.main(["run", "model:", DIGITS, "-n", "20", "--quiet", *check])
+        captured = capsys.readouterr()
+        assert code == 7
+        assert re.search("^memories        .*weights_1", captured.out, re.MULTILINE)
+        assert "agrees" not in captured.out
+        assert re.fullmatch("firstspike: .*weights_1.*\n", captured.err)
 
 
 def test_an_unexpected_error_is_called_a_bug(fail, monkeypatch):
