@@ -22,7 +22,7 @@ from firstspike import data, encode
 from firstspike.firmware.config import Config
 from firstspike.firmware.errors import FirstspikeError, LinkError
 from firstspike.firmware.learning import Progress, Rule
-from firstspike.link import Transport
+from firstspike.firmware.transport import Transport
 from firstspike.sim import fast
 from firstspike.sim.fast_learner import Learner
 from firstspike.sim.faults import FaultyLine

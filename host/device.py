@@ -16,6 +16,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 
 from .compile import compile
+from .exchange import Request, Statistics
 from .firmware.config import DEFAULT_BUFFER_BYTES, Config, Region
 from .firmware.errors import (
     ConfigurationMismatch,
@@ -45,13 +46,13 @@ from .firmware.protocol import (
 )
 from .firmware.registers import REGISTERS, Register, register_map, register_values
 from .firmware.suggest import suggest
-from .link import Link, Request, Statistics
+from .firmware.transport import Transport
+from .link import Link
 from .transport import (
     DEFAULT_BAUD,
     VIRTUAL_BAUD,
     Line,
     SerialTransport,
-    Transport,
     is_virtual,
     open_virtual,
     virtual_config,

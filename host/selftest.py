@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .device import Device, Result
+from .exchange import Request
 from .firmware.config import Config, Region
 from .firmware.errors import DeviceLost, LinkError, Mismatch, NoReply
 from .firmware.image import Image
 from .firmware.network import Network
 from .firmware.protocol import Op, Status, memory_address
 from .firmware.registers import counter_differences, register_map, register_values
-from .link import Request
 
 if TYPE_CHECKING:
     from .sim.result import Inference

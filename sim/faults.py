@@ -15,7 +15,8 @@ from difflib import get_close_matches
 import numpy as np
 
 from ..firmware.errors import DataError, DeviceLost
-from .virtual_board import BITS_A_BYTE, Transport, VirtualTransport
+from ..firmware.transport import Transport
+from .virtual_board import BITS_A_BYTE, VirtualTransport
 
 __all__ = ["Faults", "FaultyLine", "FaultyTransport"]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Self
 
 from ..firmware.errors import DeviceLost, PortError
-from .virtual_board import Transport
+from ..firmware.transport import Transport
 
 __all__ = ["PseudoTerminal"]
 

@@ -36,6 +36,7 @@ from ..firmware.protocol import (
     split_memory_address,
 )
 from ..firmware.registers import register_map, register_values
+from ..firmware.transport import Transport
 from . import fast
 from .cycles import predict
 from .fast_learner import Learner
@@ -47,7 +48,6 @@ __all__ = [
     "Backend",
     "LineUse",
     "ModelBackend",
-    "Transport",
     "VirtualBoard",
     "VirtualTransport",
 ]
@@ -67,22 +67,6 @@ _BAUD_TOLERANCE = 0.02
 _NO_NETWORK = Status.NO_MODEL
 
 _U32 = struct.Struct("<I")
-
-
-class Transport(Protocol):
-    """What carries bytes between host and device, seen from the host."""
-
-    def write(self, data: bytes) -> None:
-        """Send bytes; raise DeviceLost if the other side is gone."""
-
-    def read(self, timeout: float) -> bytes:
-        """Return at least one byte, or ``b""`` after ``timeout`` seconds.
-
-        Raise DeviceLost if the other side is gone.
-        """
-
-    def close(self) -> None:
-        """Give the other side up."""
 
 
 @runtime_checkable

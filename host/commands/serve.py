@@ -9,8 +9,9 @@ import sys
 from functools import partial
 
 from ..firmware.errors import DataError
+from ..firmware.transport import Transport
 from ..shipped import load_network
-from ..transport import VIRTUAL, Transport, open_virtual
+from ..transport import VIRTUAL, open_virtual
 from . import common
 
 EXAMPLES = (

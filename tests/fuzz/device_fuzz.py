@@ -21,6 +21,7 @@ from firstspike.firmware.learning import Progress, Rule
 from firstspike.firmware.network import Layer, Network
 from firstspike.firmware.protocol import ANSWER, Op, Status, memory_address
 from firstspike.firmware.registers import register_map
+from firstspike.firmware.transport import Transport
 from firstspike.sim.engine import AcceleratorSimulation
 from firstspike.sim.virtual_board import Backend, ModelBackend
 from mutations import Mutator
@@ -80,7 +81,7 @@ class _Recorder:
         self.frames: list[Frame] = []
         self._decoder = FrameDecoder()
 
-    def __call__(self, connect: Callable[[], firstspike.link.Transport]) -> "_Recorder":
+    def __call__(self, connect: Callable[[], Transport]) -> "_Recorder":
         self._transport = connect()
         return self
 

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 
 import firstspike
 import numpy as np
+from firstspike.exchange import Exchange, Request
 from firstspike.firmware.config import Config
 from firstspike.firmware.errors import DataError, FirstspikeError, LinkError, Mismatch
 from firstspike.firmware.framing import Frame, FrameDecoder
 from firstspike.firmware.network import Network
 from firstspike.firmware.protocol import ANSWER, Hello, Op, Outcome, Status, decode_sample
-from firstspike.link import Exchange, Request
 from firstspike.sim.virtual_board import ModelBackend, VirtualBoard
 from mutations import Mutator
 
@@ -47,7 +47,7 @@ def _answer(frame: Frame) -> Frame:
 
 
 class ExchangeFuzz:
-    """Attacks :class:`firstspike.link.Exchange`.
+    """Attacks :class:`firstspike.exchange.Exchange`.
 
     Parameters
     ----------

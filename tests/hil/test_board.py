@@ -6,9 +6,9 @@ import firstspike
 import numpy as np
 import pytest
 from firstspike import cli
+from firstspike.exchange import Request
 from firstspike.firmware.errors import CapacityError
 from firstspike.firmware.protocol import PROTOCOL_VERSION, encode_sample
-from firstspike.link import Request
 from firstspike.selftest import compare
 from firstspike.sim.random_networks import random_case
 

@@ -11,9 +11,9 @@ from collections import Counter, deque
 
 import pytest
 from cobs import cobs
+from firstspike.exchange import Exchange, Request
 from firstspike.firmware.errors import LinkError, NoReply
 from firstspike.firmware.protocol import Op
-from firstspike.link import Exchange, Request
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (

@@ -7,12 +7,13 @@ import struct
 from pathlib import Path
 
 import pytest
+from firstspike.exchange import Exchange, Request
 from firstspike.firmware.config import Config, LayerConfig
 from firstspike.firmware.errors import ConfigurationMismatch, DataError, LinkError, NoReply
 from firstspike.firmware.framing import Frame, FrameDecoder
 from firstspike.firmware.protocol import ANSWER, Hello, Op
 from firstspike.firmware.registers import register_map
-from firstspike.link import Exchange, Link, Request
+from firstspike.link import Link
 from firstspike.sim.faults import Faults, FaultyTransport
 from firstspike.sim.virtual_board import ModelBackend, VirtualBoard
 
