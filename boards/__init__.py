@@ -3,10 +3,10 @@
 A board's file is named after it, with ``_`` for ``-``, and defines ``BOARD``.
 """
 
-import difflib
 import importlib
 
 from ..firmware.errors import BuildError
+from ..firmware.suggest import suggest
 from .board import Board, Family, PlannedMemory, Resources, Step
 
 __all__ = ["Board", "Family", "PlannedMemory", "Resources", "Step", "load", "names"]
@@ -35,9 +35,7 @@ def load(name: str) -> Board:
         If there is none; the message names those that there are.
     """
     if name not in _NAMES:
-        near = difflib.get_close_matches(name, _NAMES, 1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_NAMES)}"
-        raise BuildError(f"there is no board {name} ({hint})")
+        raise BuildError(f"there is no board {name}{suggest(name, _NAMES)}")
     module = importlib.import_module(f".{name.replace('-', '_')}", __name__)
     board: Board = module.BOARD
     return board

@@ -19,7 +19,7 @@ from .shipped import load_network, names
 if TYPE_CHECKING:
     from .boards.board import Board, Resources
     from .boards.build import Build
-    from .boards.netlist import Netlist
+    from .boards.cells import Netlist
     from .boards.timing import CriticalPath
 
 __all__ = ["BAUDS", "BuildReport", "LinkRate", "Spread", "network_of"]
@@ -228,7 +228,7 @@ class BuildReport(Document):
 
     @cached_property
     def _netlist(self) -> "Netlist | None":
-        from .boards.netlist import Netlist
+        from .boards.cells import Netlist
 
         return Netlist(self.build.netlist) if self.build.fmax_hz else None
 

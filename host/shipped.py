@@ -5,7 +5,7 @@ from pathlib import Path
 
 from .firmware.errors import ModelFileError
 from .firmware.network import Network
-from .suggest import suggest
+from .firmware.suggest import suggest
 
 __all__ = ["load_network", "names"]
 

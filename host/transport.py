@@ -15,7 +15,7 @@ from typing import Any
 from .firmware.config import Config
 from .firmware.errors import DataError, DeviceLost, PortError
 from .firmware.network import Network
-from .link import Transport
+from .firmware.transport import Transport
 
 __all__ = [
     "DEFAULT_BAUD",
@@ -69,7 +69,7 @@ def virtual_config(port: str, network: Network) -> Config:
         If there is no such board.
     """
     if port.startswith(_NETLIST):
-        from .netlist import configure
+        from .netlist_port import configure
 
         return configure(port.removeprefix(_NETLIST), network)
     return Config.for_network(network)
@@ -104,7 +104,7 @@ def open_virtual(port: str, config: Config, baud: int = VIRTUAL_BAUD) -> Transpo
 
         netlist = None
         if port.startswith(_NETLIST):
-            from .netlist import synthesise
+            from .netlist_port import synthesise
 
             netlist = synthesise(port.removeprefix(_NETLIST), config, DEFAULT_CLOCK_HZ)
         backend = AcceleratorSimulation(config, netlist=netlist)

@@ -15,9 +15,9 @@ from ..firmware.errors import DataError, ModelFileError
 from ..firmware.formats import NEVER
 from ..firmware.image import Image
 from ..firmware.network import Network
+from ..firmware.suggest import suggest
 from ..selftest import compare
 from ..shipped import load_network
-from ..suggest import suggest
 from ..transport import DEFAULT_BAUD, VIRTUAL_BAUD
 
 if TYPE_CHECKING:

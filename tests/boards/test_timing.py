@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from firstspike.boards.netlist import TOP, Netlist
+from firstspike.boards.cells import TOP, Netlist
 from firstspike.boards.timing import Timing
 from firstspike.firmware.errors import BuildError
 

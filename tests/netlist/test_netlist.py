@@ -9,7 +9,7 @@ from pathlib import Path
 import firstspike
 import numpy as np
 import pytest
-from firstspike import boards, data, encode, netlist
+from firstspike import boards, data, encode, netlist_port
 from firstspike.firmware.config import Config, LayerConfig
 from firstspike.firmware.errors import BuildError, Mismatch
 from firstspike.firmware.formats import NEVER
@@ -88,27 +88,27 @@ def test_it_learns(board):
 def test_a_damaged_netlist_is_caught(monkeypatch):
     """One bit of one look-up table is wrong: a bit of the membrane is lost in every step."""
     board = "ulx3s-25f"
-    sound = netlist.synthesise(board, TINY, 48_000_000)
+    sound = netlist_port.synthesise(board, TINY, 48_000_000)
     tables = re.compile(
         r"(LUT4 #\(\s*\.INIT\(16'h)([0-9a-f]{4})(?=\)\s*\) \\core\.layer_0\.states[^;]*?"
         r"\(\\core\.layer_0\.initial\.membrane)"
     )
     damaged = tables.sub(lambda match: f"{match[1]}{int(match[2], 16) ^ 0x400:04x}", sound, count=1)
     assert sum(a != b for a, b in zip(sound, damaged, strict=True)) == 1
-    monkeypatch.setattr(netlist, "synthesise", lambda *_: damaged)
+    monkeypatch.setattr(netlist_port, "synthesise", lambda *_: damaged)
     with firstspike.open(f"netlist:{board}", config=TINY) as device, pytest.raises(Mismatch):
         selftest(device, range(20))  # some networks are silent, whatever a bit does
 
 
 def test_boards_whose_cells_have_no_models():
     with pytest.raises(BuildError, match="choose a board with an ECP5 or iCE40"):
-        netlist.cell_models("vax")
+        netlist_port.cell_models("vax")
     with pytest.raises(BuildError, match="there is no board ulx3s"):
         firstspike.open("netlist:ulx3s", config=TINY)
 
 
 def test_the_default_configuration_is_the_boards():
     network = firstspike.load_network("digits-64-32-10")
-    config = netlist.configure("icebreaker", network)
+    config = netlist_port.configure("icebreaker", network)
     assert config.layers[0].lanes == min(boards.load("icebreaker").lanes, 32)
     assert [layer.neurons for layer in config.layers] == [32, 10]

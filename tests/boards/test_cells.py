@@ -5,7 +5,7 @@ import json
 import pytest
 from firstspike.boards import tools
 from firstspike.boards.board import Resources, Step
-from firstspike.boards.netlist import TOP, Netlist, part_of
+from firstspike.boards.cells import TOP, Netlist, part_of
 from firstspike.firmware.config import Config, LayerConfig
 from firstspike.firmware.errors import BuildError
 
