@@ -7,6 +7,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
 from ..firmware.config import Config, Region
+from ..firmware.errors import DataError
 from ..firmware.learning import SETTINGS
 from ..firmware.protocol import Hello
 from .cobs import packet_byte
@@ -24,7 +25,25 @@ from .uart import UartReceiver, UartTransmitter
 from .watchdog import Watchdog
 from .weight_memory import WeightMemory
 
-__all__ = ["Accelerator", "SerialAccelerator"]
+__all__ = ["Accelerator", "SerialAccelerator", "check_clock"]
+
+#: The device tells its clock in so many bits.
+_CLOCK_BITS = 32
+
+
+def check_clock(clock_hz: int) -> None:
+    """Refuse a frequency that the device could not tell.
+
+    Raises
+    ------
+    DataError
+        If it is not one of 32 bits.
+    """
+    if not 0 <= clock_hz < 1 << _CLOCK_BITS:
+        raise DataError(
+            f"a clock of {clock_hz} Hz was asked for, but the device tells its clock in "
+            f"{_CLOCK_BITS} bits; choose one of at most {(1 << _CLOCK_BITS) - 1} Hz"
+        )
 
 
 class Accelerator(wiring.Component):
@@ -57,6 +76,11 @@ class Accelerator(wiring.Component):
         Only with ``flash``.
     trace_0, trace_1, … : Out(TraceSignature(config, layer))
         Only with ``trace``.
+
+    Raises
+    ------
+    DataError
+        If the clock is not one of 32 bits.
     """
 
     def __init__(
@@ -69,6 +93,7 @@ class Accelerator(wiring.Component):
         trace: bool = False,
         flash: int | None = None,
     ) -> None:
+        check_clock(clock_hz)
         self._config = config
         self._clock_hz = clock_hz
         self._hello = Hello(config, clock_hz, build)
@@ -234,6 +259,11 @@ class SerialAccelerator(wiring.Component):
     tx : Out(1)
     flash : Out(SpiPins())
         Only with ``flash``.
+
+    Raises
+    ------
+    DataError
+        If the clock is too slow for the baud rate, or not one of 32 bits.
     """
 
     def __init__(
@@ -246,7 +276,8 @@ class SerialAccelerator(wiring.Component):
         memories: Callable[[Region], WeightMemory] | None = None,
         flash: int | None = None,
     ) -> None:
-        # First, since they may refuse the baud rate.
+        # First what may be refused: the clock, then the baud rate.
+        check_clock(clock_hz)
         self._receiver = UartReceiver(clock_hz, baud)
         self._transmitter = UartTransmitter(clock_hz, baud)
         self._accelerator = Accelerator(

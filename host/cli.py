@@ -10,10 +10,10 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+# Nothing that imports numpy: until `main` runs, Ctrl-C is not caught.
 from . import __version__
-from .commands import COMMANDS
 from .firmware.errors import FirstspikeError
-from .suggest import suggest
+from .firmware.suggest import suggest
 
 __all__ = ["build_parser", "main"]
 
@@ -43,9 +43,21 @@ class _Parser(argparse.ArgumentParser):
                 return [str(choice) for choice in action.choices]
         return []
 
+    def refuse(self, unknown: Sequence[str]) -> NoReturn:
+        """Say that the first of the arguments that no parser knew does not exist."""
+        name = unknown[0].partition("=")[0]
+        options = self._option_string_actions
+        if not name.startswith("-"):
+            self.error(f"{name} is one argument too many")
+        if name in options:
+            self.error(f"{name} belongs after the name of the command")
+        self.error(f"there is no option {name}{suggest(name, options, list_all=False)}")
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
+    from .commands import COMMANDS
+
     parser = _Parser(
         prog="firstspike",
         description="Time-to-first-spike networks on FPGAs, from training to a verified class.",
@@ -72,7 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
             allow_abbrev=False,
         )
         command.configure(subparser)
-        subparser.set_defaults(run=command.run)
+        subparser.set_defaults(run=command.run, parser=subparser)
     return parser
 
 
@@ -83,7 +95,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with contextlib.suppress(ValueError):
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        options = build_parser().parse_args(arguments)
+        options, unknown = build_parser().parse_known_args(arguments)
+        if unknown:
+            options.parser.refuse(unknown)
         options.run(options)
         sys.stdout.flush()
         return 0

@@ -45,11 +45,14 @@ def run(options: argparse.Namespace) -> None:
     config = common.load_config(options, network)
     try:
         from ..hdl import accelerator, core
-        from ..hdl.verilog import to_verilog
+        from ..hdl.verilog import check_name, to_verilog
     except ImportError as error:
         raise BuildError(
             f"exporting needs {error.name}, which is not installed; pip install 'firstspike[sim]'"
         ) from error
+    # Before there is a component, which Amaranth wants to be used.
+    check_name(options.name)
+    accelerator.check_clock(options.clock)
     component: core.Core | accelerator.Accelerator | accelerator.SerialAccelerator
     if options.part == "core":
         component = core.Core(config)

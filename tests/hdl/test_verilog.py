@@ -1,9 +1,13 @@
+import gc
 import re
+import warnings
 
+import pytest
 from firstspike.firmware.config import Config, LayerConfig
+from firstspike.firmware.errors import DataError
 from firstspike.hdl.accelerator import Accelerator, SerialAccelerator
 from firstspike.hdl.core import Core
-from firstspike.hdl.verilog import to_verilog
+from firstspike.hdl.verilog import check_name, to_verilog
 
 CONFIG = Config([LayerConfig(12, 6, 3), LayerConfig(6, 3, 3)], max_steps=30, buffer_bytes=128)
 
@@ -66,3 +70,34 @@ def test_two_exports_can_live_in_one_design() -> None:
     texts = [to_verilog(Accelerator(CONFIG, clock_hz=1), name) for name in ("one", "two")]
     modules = [set(re.findall(r"^module (\S+)", text, re.MULTILINE)) for text in texts]
     assert not modules[0] & modules[1]
+
+
+@pytest.mark.parametrize("name", ["a", "_1", "a$b", "Module", "logic"])
+def test_names_that_modules_can_have(name: str) -> None:
+    check_name(name)
+
+
+@pytest.mark.parametrize("name", ["module", "wire", "1a", "$a", "a-b", "a.b", "é", "a\n", ""])
+def test_names_that_no_module_can_have(name: str) -> None:
+    with pytest.raises(DataError, match="Verilog; choose"):
+        check_name(name)
+
+
+def test_the_name_is_checked() -> None:
+    component = Accelerator(CONFIG, clock_hz=1)
+    with pytest.raises(DataError, match="module is a keyword of Verilog"):
+        to_verilog(component, "module")
+    to_verilog(component, "used")
+
+
+@pytest.mark.parametrize("clock_hz", [-1, 1 << 32])
+def test_a_clock_is_one_of_32_bits(clock_hz: int) -> None:
+    with warnings.catch_warnings():
+        # Amaranth's, of a component that is not used.
+        warnings.simplefilter("ignore")
+        with pytest.raises(DataError, match="tells its clock in 32 bits"):
+            Accelerator(CONFIG, clock_hz=clock_hz)
+        with pytest.raises(DataError, match="tells its clock in 32 bits"):
+            SerialAccelerator(CONFIG, clock_hz=clock_hz, baud=1)
+        gc.collect()
+    assert to_verilog(Accelerator(CONFIG, clock_hz=(1 << 32) - 1), "fast")
