@@ -1,8 +1,8 @@
 """What carries bytes between host and device: a serial port, a socket, a simulated board."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-__all__ = ["Transport"]
+__all__ = ["Transport", "VirtualTransport"]
 
 
 class Transport(Protocol):
@@ -19,3 +19,17 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Give the port back; nothing can be sent or received any more."""
+
+
+@runtime_checkable
+class VirtualTransport(Transport, Protocol):
+    """A transport to a board that is not real, whose time need not pass as fast as others'.
+
+    What stands before one has the same two members.
+    """
+
+    def clock(self) -> float:
+        """Seconds by the board's own clock."""
+
+    def reset(self, *, power: bool = False) -> None:
+        """Reset the device; with ``power``, as if it had been switched off and on again."""

@@ -12,7 +12,7 @@ from dataclasses import replace
 from .exchange import Exchange, Request, Statistics
 from .firmware.errors import ConfigurationMismatch, DataError, NoReply, Refused
 from .firmware.protocol import Hello, Op
-from .firmware.transport import Transport
+from .firmware.transport import Transport, VirtualTransport
 
 __all__ = ["Link"]
 
@@ -55,6 +55,7 @@ class Link:
         first: int = 0,
     ) -> None:
         self._transport = transport
+        self._clock = transport.clock if isinstance(transport, VirtualTransport) else time.monotonic
         self._name = name
         self._timeout = self._wait = timeout
         self._retries = retries
@@ -134,7 +135,7 @@ class Link:
         silences = 0
         # How long to wait is for the transport to measure, whose time may be a simulation's. The
         # deadline is for a line that never falls silent and yet never brings an answer.
-        deadline = time.monotonic() + self._timeout
+        deadline = self._clock() + self._timeout
         while request or not exchange.idle:
             while request and exchange.admits(request):
                 exchange.submit(request)
@@ -155,7 +156,7 @@ class Link:
             if heard:
                 silences = 0
                 self._damaged = self.statistics.dropped
-            elif data and time.monotonic() < deadline:
+            elif data and self._clock() < deadline:
                 self._noise = data
                 continue
             elif silences >= (self._retries if self._plausible else _SILENCES):
@@ -166,7 +167,7 @@ class Link:
                 self._wait = min(self._timeout, 2 * self._wait)
                 exchange.resend(hasty=hasty)
             yield from exchange.answers()
-            deadline = time.monotonic() + self._timeout
+            deadline = self._clock() + self._timeout
         self._settled = True
 
     @property

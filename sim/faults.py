@@ -15,8 +15,8 @@ from difflib import get_close_matches
 import numpy as np
 
 from ..firmware.errors import DataError, DeviceLost
-from ..firmware.transport import Transport
-from .virtual_board import BITS_A_BYTE, VirtualTransport
+from ..firmware.transport import Transport, VirtualTransport
+from .virtual_board import BITS_A_BYTE
 
 __all__ = ["Faults", "FaultyLine", "FaultyTransport"]
 

@@ -15,7 +15,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 
@@ -36,7 +36,6 @@ from ..firmware.protocol import (
     split_memory_address,
 )
 from ..firmware.registers import register_map, register_values
-from ..firmware.transport import Transport
 from . import fast
 from .cycles import predict
 from .fast_learner import Learner
@@ -49,7 +48,6 @@ __all__ = [
     "LineUse",
     "ModelBackend",
     "VirtualBoard",
-    "VirtualTransport",
 ]
 
 #: Start bit, eight data bits, stop bit.
@@ -67,17 +65,6 @@ _BAUD_TOLERANCE = 0.02
 _NO_NETWORK = Status.NO_MODEL
 
 _U32 = struct.Struct("<I")
-
-
-@runtime_checkable
-class VirtualTransport(Transport, Protocol):
-    """A transport to a board that is not real; what stands before one has the same two."""
-
-    def clock(self) -> float:
-        """Seconds by the board's own clock."""
-
-    def reset(self, *, power: bool = False) -> None:
-        """Reset the device; with ``power``, as if it had been switched off and on again."""
 
 
 class Backend(Protocol):
