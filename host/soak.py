@@ -1,20 +1,21 @@
 """A soak: work for a device for as long as one likes, every answer compared with the models."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import cycle
 
 import numpy as np
 
 from .device import Device
-from .firmware.errors import DeviceReset, Mismatch
+from .firmware.errors import DeviceReset, LinkError, Mismatch
 from .firmware.formats import NEVER
 from .firmware.learning import Progress, Rule
 from .firmware.network import Network
 from .selftest import compare
 
-__all__ = ["Soak", "Work", "pieces", "random_work", "soak"]
+__all__ = ["Soak", "Work", "batches", "random_work", "soak"]
 
 #: Samples that a device answers, and then learns from if it learns, before it gets other ones.
 _BATCH = 200
@@ -31,11 +32,17 @@ class Work:
         Spike steps.
     labels : (batch,) int64
         For a device that learns.
+    name : str
+        What it is, for errors.
+    seed : int
+        Of the settings of learning.
     """
 
     network: Network
     samples: np.ndarray
     labels: np.ndarray
+    name: str = "work"
+    seed: int = 0
 
 
 @dataclass
@@ -71,21 +78,27 @@ class Soak:
 
 
 def random_work(device: Device, seed: int) -> Iterator[Work]:
-    """Yield random networks and samples for what a device is built for, without an end."""
+    """Yield random networks and samples for what a device is built for, without an end.
+
+    What comes of ``seed + 1`` is the same, whichever seed was the first.
+    """
     from .sim.random_networks import random_case
 
     while True:
         case = random_case(seed, config=device.config, batch=_BATCH)
         labels = np.random.default_rng(seed).integers(0, case.network.outputs, _BATCH)
-        yield Work(case.network, case.samples, labels)
+        yield Work(case.network, case.samples, labels, f"network of seed {seed}", seed)
         seed += 1
 
 
-def pieces(network: Network, samples: np.ndarray, labels: np.ndarray) -> Iterator[Work]:
-    """Yield samples of one network, again and again, without an end."""
-    for start in cycle(range(0, len(samples), _BATCH)):
+def batches(
+    network: Network, samples: np.ndarray, labels: np.ndarray, seed: int = 0
+) -> Iterator[Work]:
+    """Yield samples of one network, again and again, without an end; seeds count from ``seed``."""
+    for number, start in enumerate(cycle(range(0, len(samples), _BATCH)), seed):
         part = slice(start, start + _BATCH)
-        yield Work(network, samples[part], labels[part])
+        name = f"samples {start} to {start + len(samples[part]) - 1}, seed {number}"
+        yield Work(network, samples[part], labels[part], name, number)
 
 
 def soak(
@@ -94,7 +107,6 @@ def soak(
     *,
     samples: int | None = None,
     duration: float | None = None,
-    seed: int = 0,
     report: Soak | None = None,
     progress: Callable[[int], object] = lambda samples: None,
 ) -> Soak:
@@ -108,8 +120,6 @@ def soak(
         Answers after which it ends; what is learned does not count.
     duration : float, optional
         Seconds after which it ends, whichever comes first. One of the two is needed.
-    seed : int
-        Of the settings of learning.
     report : Soak, optional
         Where to count, which tells how far it came if an error ends it.
     progress : callable, optional
@@ -118,37 +128,66 @@ def soak(
     Raises
     ------
     Mismatch
-        If an answer, or a weight that was learned, is wrong.
+        If an answer, or a weight that was learned, is wrong; it names the work.
     LinkError
-        If the device is lost, or the line loses every attempt.
+        If the device is lost, or the line loses every attempt; or if it learns and resets have
+        taken all that it learned.
     """
     report = Soak() if report is None else report
-    rng = np.random.default_rng(seed)
     start = time.monotonic()
-    for whole in work:
-        left = len(whole.samples) if samples is None else samples - report.samples
-        report.seconds = time.monotonic() - start
-        if left <= 0 or (duration is not None and report.seconds >= duration):
-            break
-        part = Work(whole.network, whole.samples[:left], whole.labels[:left])
-        device.load(part.network)
-        compare(part.network, part.samples, device.infer(part.samples), device.config)
-        report.samples += len(part.samples)
-        if device.config.learning:
+    try:
+        for whole in work:
+            left = len(whole.samples) if samples is None else samples - report.samples
+            report.seconds = time.monotonic() - start
+            if left <= 0 or (duration is not None and report.seconds >= duration):
+                break
+            part = replace(whole, samples=whole.samples[:left], labels=whole.labels[:left])
             try:
-                _learn(device, part, rng, report)
-            except DeviceReset:
-                report.lost += 1
-        report.rounds += 1
-        progress(len(part.samples))
-    report.counters = device.counters()
+                _do(device, part, report)
+            except Mismatch as error:
+                raise Mismatch(f"{part.name}: {error}") from error
+            progress(len(part.samples))
+        if report.rounds and device.config.learning and not report.learned:
+            raise LinkError(
+                f"{device.port} was reset in every one of {report.rounds} rounds before it had "
+                "learned its samples; check its supply, or have it reset less often"
+            )
+    except BaseException:
+        report.seconds = time.monotonic() - start
+        # They tell most when something is wrong, if there is still somebody to tell them.
+        with contextlib.suppress(LinkError):
+            report.counters = device.counters()
+        raise
+    try:
+        report.counters = device.counters()
+    except DeviceReset:
+        # Lost on the way there and found reset: what it had learned is compared already.
+        report.counters = device.counters()
     return report
 
 
-def _learn(device: Device, work: Work, rng: np.random.Generator, report: Soak) -> None:
+def _do(device: Device, work: Work, report: Soak) -> None:
+    """One round: load, infer, and learn if the device does."""
+    device.load(work.network)
+    compare(work.network, work.samples, device.infer(work.samples), device.config)
+    report.samples += len(work.samples)
+    if device.config.learning:
+        resets, stalls = device.statistics.resets, device.counters()["stalls"]
+        try:
+            _learn(device, work, report)
+        except DeviceReset:
+            # A device that says so without a reason is broken.
+            if device.statistics.resets == resets and device.counters()["stalls"] == stalls:
+                raise
+            report.lost += 1
+    report.rounds += 1
+
+
+def _learn(device: Device, work: Work, report: Soak) -> None:
     """Have a device learn, and compare all that it says and comes to with the golden learner."""
     from .sim.fast_learner import Learner
 
+    rng = np.random.default_rng(work.seed)
     layers = device.config.layers
     network, has_row = device.network(), device.has_row()
     rule = Rule(

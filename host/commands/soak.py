@@ -7,14 +7,15 @@ model and cycle model. A device that learns learns as well, and its weights are 
 
 import argparse
 from dataclasses import asdict
+from pathlib import Path
 
 from ..device import open as open_device
 from ..firmware.config import Config
-from ..firmware.errors import LinkError, Mismatch
+from ..firmware.errors import DataError, LinkError, Mismatch
 from ..firmware.image import Image
 from ..firmware.network import Network
-from ..shipped import load_network
-from ..soak import Soak, pieces, random_work, soak
+from ..shipped import load_network, names
+from ..soak import Soak, batches, random_work, soak
 from ..transport import is_virtual
 from . import common
 
@@ -44,7 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--duration", type=common.positive, metavar="SECONDS", help="time after which it ends"
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="of networks, samples and faults (default: 0)"
+        "--seed", type=common.seed, default=0, help="of networks, samples and faults (default: 0)"
     )
     common.add_faults(parser)
     common.add_baud(parser)
@@ -58,9 +59,30 @@ def _config(options: argparse.Namespace, network: Network | None) -> Config:
     return Config.for_network(network, learning=options.learning)
 
 
+def _check(options: argparse.Namespace) -> None:
+    """Refuse arguments that would have no effect."""
+    if options.network is None:
+        if options.port in names() or Path(options.port).is_file():
+            raise DataError(
+                f"{options.port} is a network and no port; give the port first, as in `firstspike "
+                f"soak model: {options.port}`"
+            )
+        if options.dataset is not None:
+            raise DataError(
+                "--dataset needs a network; give one after the port, as in `firstspike soak model: "
+                f"{_BUILT_FOR} --dataset {options.dataset}`"
+            )
+    if options.learning and not is_virtual(options.port):
+        raise DataError(
+            f"--learning says what model: and sim: are built for, but {options.port} is built "
+            "already, and learns if it can; leave it out"
+        )
+
+
 def run(options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
+    _check(options)
     samples = options.samples
     if samples is None and options.duration is None:
         samples = _SAMPLES
@@ -69,8 +91,7 @@ def run(options: argparse.Namespace) -> None:
     if options.network is not None:
         model = common.load_model(options.network)
         network = model.network() if isinstance(model, Image) else model
-        options.count = None
-        batch = common.load_batch(options, network, pad=isinstance(model, Image))
+        batch = common.load_batch(options, network, whole=True, pad=isinstance(model, Image))
     config = None
     if is_virtual(options.port):
         config = _config(options, network if batch else None)
@@ -87,47 +108,50 @@ def run(options: argparse.Namespace) -> None:
         work = (
             random_work(device, options.seed)
             if batch is None
-            else pieces(network, batch.samples, batch.labels)
+            else batches(network, batch.samples, batch.labels, options.seed)
         )
-        error = None
+        error: LinkError | Mismatch | KeyboardInterrupt | None = None
         try:
             soak(
                 device,
                 work,
                 samples=samples,
                 duration=options.duration,
-                seed=options.seed,
                 report=report,
                 progress=bar.update,
             )
-        except (LinkError, Mismatch) as raised:
+        except (LinkError, Mismatch, KeyboardInterrupt) as raised:
             error = raised
         statistics = device.statistics
     faults = {} if line is None else line.injected
+    interrupted = isinstance(error, KeyboardInterrupt)
     values = {
         "port": options.port,
         "seed": options.seed,
-        "passed": error is None,
+        "passed": None if interrupted else error is None,
+        "error": None if error is None else str(error) or "interrupted",
         **asdict(report),
         "link": asdict(statistics),
         "faults": faults,
     }
+    so_far = ": all " if error is None else ", until then "
     lines = [
-        f"answers   {report.samples:,} in {report.rounds:,} rounds, {report.seconds:.0f} s: all as "
-        "the models'",
+        f"answers   {report.samples:,} in {report.rounds:,} rounds, {report.seconds:.0f} s{so_far}"
+        "as the models'",
         f"link      {statistics.requests:,} requests done, {statistics.bytes_sent:,} bytes sent, "
-        f"{statistics.bytes_received:,} received; {common.in_words(statistics.errors)}",
-        f"device    {common.in_words(report.counters)}",
+        f"{statistics.bytes_received:,} received; "
+        f"{common.in_words(statistics.errors, none='no errors')}",
+        f"device    {common.in_words(report.counters, none='its counters are unknown')}",
         f"faults    {common.in_words(faults)}",
     ]
     if report.learned or report.lost:
         lines.insert(
             1,
             f"learning  {report.learned:,} samples, {report.repeated:,} of them without an answer, "
-            f"{report.weights:,} weights: all as the golden learner's; {report.lost:,} rounds lost "
-            "by resets",
+            f"{report.weights:,} weights{so_far}as the golden learner's; {report.lost:,} rounds "
+            "lost by resets",
         )
-    verdict = "passes" if error is None else "fails"
+    verdict = "was interrupted" if interrupted else "passes" if error is None else "fails"
     common.emit(options, values, "\n".join([*lines, f"{options.port} {verdict}"]))
     if error is not None:
         raise error

@@ -1,5 +1,6 @@
 """A soak finds what is wrong, counts what was right, and ends when it should."""
 
+import contextlib
 import itertools
 import json
 import time
@@ -10,10 +11,10 @@ import pytest
 from firstspike import cli
 from firstspike.device import Device
 from firstspike.firmware.config import Config
-from firstspike.firmware.errors import Mismatch, NoReply
+from firstspike.firmware.errors import DeviceReset, LinkError, Mismatch, NoReply
 from firstspike.sim.faults import FaultyLine
 from firstspike.sim.random_networks import random_case
-from firstspike.soak import Soak, Work, pieces, random_work, soak
+from firstspike.soak import Soak, Work, batches, random_work, soak
 
 CASE = random_case(3)
 LEARNING = Config.for_network(CASE.network, [4] * len(CASE.config.layers), learning=True)
@@ -47,11 +48,13 @@ def test_time_ends_it():
     assert sum(done) == report.samples > 0
 
 
-def test_pieces_of_one_network_come_again_and_again():
+def test_batches_of_one_network_come_again_and_again():
     samples = np.repeat(CASE.samples, 70, axis=0)
     labels = np.arange(len(samples))
-    parts = list(itertools.islice(pieces(CASE.network, samples, labels), 6))
-    assert [len(part.samples) for part in parts] == [200, 200, 160] * 2
+    parts = list(itertools.islice(batches(CASE.network, samples, labels, 7), 7))
+    assert [len(part.samples) for part in parts] == [200, 200, 160] * 2 + [200]
+    assert [part.seed for part in parts] == list(range(7, 14))
+    assert parts[5].name == "samples 400 to 559, seed 12"
     assert (np.concatenate([part.labels for part in parts[:3]]) == labels).all()
     assert (parts[3].samples == parts[0].samples).all()
 
@@ -60,7 +63,7 @@ def test_pieces_of_one_network_come_again_and_again():
 @pytest.mark.parametrize("config", [CASE.config, LEARNING], ids=["infers", "learns"])
 def test_whatever_happens_on_the_line_nothing_is_wrong(config, seed):
     with open_device(config, EVERYTHING, seed, timeout=0.02, retries=20) as device:
-        report = soak(device, random_work(device, seed), samples=1000, seed=seed)
+        report = soak(device, random_work(device, seed), samples=1000)
         statistics = device.statistics
     assert report.samples == 1000
     assert statistics.retries > 20
@@ -80,9 +83,55 @@ def test_a_wrong_answer_is_found(monkeypatch):
 
     monkeypatch.setattr(Device, "infer", careless)
     report = Soak()
-    with open_device() as device, pytest.raises(Mismatch, match="sample 7: the golden model"):
+    with (
+        open_device() as device,
+        pytest.raises(Mismatch, match="network of seed 1: sample 7: the golden model"),
+    ):
         soak(device, random_work(device, 1), samples=500, report=report)
     assert report.samples == 0
+    assert report.counters["inferences"] == 200
+
+
+def test_a_failure_shows_again_with_its_seed(monkeypatch):
+    """Whatever came before, the network of a seed is taught in the same way."""
+    rules = []
+
+    def learn(self, samples, labels, rule, start):
+        rules.append((rule, start))
+        return learn_well(self, samples, labels, rule, start)
+
+    learn_well = Device.learn
+    monkeypatch.setattr(Device, "learn", learn)
+    for first, samples in ((1, 600), (3, 200)):
+        with open_device(LEARNING) as device:
+            soak(device, random_work(device, first), samples=samples)
+    assert rules[2] == rules[3] != rules[1]
+
+
+def test_a_reset_that_nobody_noticed_is_none(monkeypatch):
+    def liar(self, *arguments):
+        raise DeviceReset("it says so")
+
+    monkeypatch.setattr(Device, "learn", liar)
+    report = Soak()
+    with open_device(LEARNING) as device, pytest.raises(DeviceReset, match="it says so"):
+        soak(device, random_work(device, 1), samples=600, report=report)
+    assert (report.lost, report.samples) == (0, 200)
+
+
+def test_resets_that_leave_nothing_learned_are_an_error(monkeypatch):
+    def luckless(self, *arguments):
+        self.statistics.resets += 1
+        raise DeviceReset("it was reset")
+
+    monkeypatch.setattr(Device, "learn", luckless)
+    report = Soak()
+    with (
+        open_device(LEARNING) as device,
+        pytest.raises(LinkError, match="reset in every one of 3 rounds"),
+    ):
+        soak(device, random_work(device, 1), samples=600, report=report)
+    assert (report.lost, report.samples) == (3, 600)
 
 
 def test_a_weight_that_was_learned_wrongly_is_found(monkeypatch):
@@ -157,6 +206,63 @@ def test_the_command_takes_a_network(capsys):
     code, out, _ = run(capsys, "model:", "digits-64-32-10", "--samples", "700")
     assert code == 0
     assert "answers   700 in 4 rounds" in out
+
+
+def test_the_command_tells_what_is_wrong_and_how_to_see_it_again(capsys, monkeypatch):
+    infer = Device.infer
+
+    def careless(self, samples, **options):
+        result = infer(self, samples, **options)
+        result.step[0] += self.counters()["inferences"] > 200
+        return result
+
+    monkeypatch.setattr(Device, "infer", careless)
+    code, out, err = run(capsys, "model:", "--seed", "5")
+    assert code == 7
+    assert err.startswith("firstspike: network of seed 6: sample 0: the golden model has step ")
+    assert "answers   200 in 1 rounds" in out
+    assert "until then as the models'" in out
+    assert "400 inferences" in out
+    assert "received; no errors" in out
+    values = json.loads(run(capsys, "model:", "--seed", "5", "--json")[1])
+    assert values["passed"] is False
+    assert values["error"].startswith("network of seed 6: ")
+
+
+def test_the_command_reports_when_it_is_interrupted(capsys, monkeypatch):
+    infer = Device.infer
+
+    def interrupted(self, samples, **options):
+        if self.counters()["inferences"] == 400:
+            raise KeyboardInterrupt
+        return infer(self, samples, **options)
+
+    monkeypatch.setattr(Device, "infer", interrupted)
+    code, out, err = run(capsys, "model:", "--duration", "3600")
+    assert (code, err) == (130, "firstspike: interrupted\n")
+    assert "answers   400 in 2 rounds" in out
+    assert "400 inferences" in out
+    assert out.endswith("model: was interrupted\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["digits-64-32-10"], 3, "as in `firstspike soak model: digits-64-32-10`"),
+        (["--dataset", "nosuch"], 3, "--dataset needs a network"),
+        (["/dev/ttyFIRSTSPIKE", "--learning"], 3, "/dev/ttyFIRSTSPIKE is built already"),
+        (["--seed", "-1"], 2, "-1 is no seed; give a whole number of at least 0"),
+        (["--faults", "flip=1,flip=0"], 3, "flip is given twice"),
+        (["--faults", "pause=5"], 3, "no stall is given"),
+    ],
+)
+def test_arguments_that_would_have_no_effect_are_refused(capsys, arguments, code, sentence):
+    with pytest.raises(SystemExit) if code == 2 else contextlib.nullcontext():
+        assert cli.main(["soak", *arguments]) == code
+    captured = capsys.readouterr()
+    assert sentence in captured.err
+    assert len(captured.err.splitlines()) == 1
+    assert captured.out == ""
 
 
 def test_the_command_fails(capsys):
