@@ -231,6 +231,50 @@ def test_a_served_board_behind_a_cable_that_is_pulled(run):
     assert (process.returncode, output, error) == (0, "", "")
 
 
+#: What the examples name, and what stands for it here: no board is plugged in, and time is short.
+STANDINS = {
+    "/dev/ttyUSB1": "board",
+    "socket://lab:4000": "board",
+    "sim:": "model:",
+    "mnist-784-600-10": DIGITS,
+    "mnist.image": "digits.image",
+    "/tmp/board": "link",
+}
+FEWER = {"-n": "2", "--samples": "250", "--duration": "1"}
+
+
+def example(text):
+    """The arguments of an example, with less work and what is at hand."""
+    words = [STANDINS.get(word, word) for word in text.split()]
+    return [FEWER.get(before, word) for before, word in zip(["", *words], words, strict=False)]
+
+
+EXAMPLES = [
+    (name, text) for name in ("run", "soak", "selftest", "info") for text in COMMANDS[name].EXAMPLES
+]
+
+
+@pytest.mark.parametrize(("name", "text"), EXAMPLES)
+def test_examples_with_a_device_work(run, name, text):
+    run("compile", DIGITS, "-o", "digits.image")
+    board = open_virtual("model:", Image.load("digits.image").config)
+    with PseudoTerminal(board, "board"):
+        assert run(name, *example(text))
+
+
+@pytest.mark.parametrize("text", COMMANDS["serve"].EXAMPLES)
+def test_examples_of_boards_that_are_served_work(run, text):
+    process = start("serve", *example(text))
+    try:
+        port = process.stdout.readline().strip()
+        assert run("info", port, "--json")["config"]["layers"][0]["inputs"] == 64
+    finally:
+        process.terminate()
+        assert process.wait(60) == 0
+        process.stdout.close()
+        process.stderr.close()
+
+
 def test_run_an_image(run):
     run("compile", DIGITS, "-o", "digits.image")
     text = run("run", "model:", "digits.image", "--check", "-n", "20")
