@@ -6,8 +6,8 @@
 
 The core's compiled simulation learns from scratch with the default schedule of `firstspike learn`,
 as if the samples were all its training. After a third of them everything is read back and loaded
-anew into a reset core, which goes on. Compared are answers, rows, generators and all weights. Exits
-with 1 at the first difference.
+into another core, just started, which goes on. Compared are answers, rows, generators and all
+weights. Exits with 1 at the first difference.
 """
 
 import argparse
@@ -32,11 +32,13 @@ from firstspike.sim.fast_learner import Learner
 BATCH = 1000
 
 
-def reloaded(core: CoreSimulation, image: Image) -> None:
-    """Read everything back and load it anew, as after a reset."""
-    state, rule = core.progress, core.rule
-    core.load(replace(image, regions=core.read_back()))
-    core.progress, core.rule = state, rule
+def reloaded(core: CoreSimulation, image: Image) -> CoreSimulation:
+    """Another core, just started, that holds what was read back from this one; this one ends."""
+    state, rule, regions = core.progress, core.rule, core.read_back()
+    core.close()
+    fresh = CoreSimulation(replace(image, regions=regions))
+    fresh.progress, fresh.rule = state, rule
+    return fresh
 
 
 def compare(core: CoreSimulation, image: Image, learner: Learner, where: str) -> int:
@@ -83,7 +85,7 @@ def run(options: argparse.Namespace) -> dict:
         rule = schedule.rule(first / len(samples), layers)
         core.rule = learner.rule = rule
         if first == resume:
-            reloaded(core, image)
+            core = reloaded(core, image)
         wanted = learner.learn(samples[part], labels[part])
         got, took = core.learn(samples[part], labels[part])
         for name in ("label", "step", "fired", "rows"):

@@ -5,13 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from firstspike.compile import compile
-from firstspike.firmware.config import Config, LayerConfig
-from firstspike.firmware.formats import NEVER, signed_bits, weight_limit
+from firstspike.firmware.formats import NEVER, weight_limit
 from firstspike.firmware.framing import Frame, FrameDecoder
-from firstspike.firmware.image import Image
 from firstspike.firmware.layout import unpack_row_map
 from firstspike.firmware.learning import ALWAYS, Progress, Rule
-from firstspike.firmware.network import Layer, Network
+from firstspike.firmware.network import Network
 from firstspike.firmware.protocol import (
     ANSWER,
     Op,
@@ -25,46 +23,35 @@ from firstspike.sim.compare import require_equal
 from firstspike.sim.cycles import predict
 from firstspike.sim.engine import AcceleratorSimulation, CoreSimulation
 from firstspike.sim.learning_cycles import ClockedLearner
+from firstspike.sim.random_lessons import (
+    learning_build,
+    random_part,
+    random_pupil,
+    random_rule,
+    random_samples,
+    teach,
+)
 from firstspike.sim.virtual_board import ModelBackend
-
-
-def config_of(shape, lanes, *, bits=4, neuron="current", steps=24, rows=0, fetch=2):
-    """An accelerator that learns, with currents as wide as any weights may need."""
-    bits = [bits] * len(lanes) if isinstance(bits, int) else bits
-    layers = []
-    for index, count in enumerate(lanes):
-        inputs = (rows if index == 0 else 0) or shape[index]
-        kind = neuron if index == 0 else "current"
-        most = inputs * weight_limit(bits[index])
-        current = max(signed_bits(-most, most + 1), bits[index])
-        layers.append(
-            LayerConfig(
-                inputs=shape[index],
-                neurons=shape[index + 1],
-                lanes=count,
-                weight_bits=bits[index],
-                k=2 + index,
-                current_bits=current,
-                membrane_bits=max(current, 12),
-                rows=inputs,
-                neuron=kind,
-                fetch_cycles=fetch,
-            )
-        )
-    return Config(layers, max_steps=steps, learning=True)
-
 
 #: Builds that differ in everything that the gateware is made from.
 CONFIGS = {
-    "one layer": config_of([12, 5], [5], bits=5),
-    "one layer in groups": config_of([12, 7], [2], bits=3, fetch=1),
-    "one group": config_of([20, 16, 5], [16, 5], neuron="sum"),
-    "groups": config_of([20, 22, 7], [4, 3], neuron="sum", bits=[4, 8]),
-    "lanes that do not divide": config_of([16, 19, 5], [8, 2], bits=[8, 2], rows=11),
-    "one lane": config_of([10, 8, 4], [8, 1], steps=9, fetch=3),
-    "two hidden layers": config_of([16, 24, 13, 5], [8, 13, 5], neuron="sum", bits=[3, 4, 6]),
-    "three hidden layers": config_of([14, 12, 21, 10, 6], [4, 8, 10, 4], bits=[2, 4, 3, 5]),
-    "many lanes": config_of([24, 90, 40, 17], [90, 20, 17], bits=4, fetch=4),
+    "one layer": learning_build([12, 5], [5], bits=5),
+    "one layer in groups": learning_build([12, 7], [2], bits=3, fetch=1),
+    "one group": learning_build([20, 16, 5], [16, 5], neuron="sum"),
+    "groups": learning_build([20, 22, 7], [4, 3], neuron="sum", bits=[4, 8]),
+    "lanes that do not divide": learning_build([16, 19, 5], [8, 2], bits=[8, 2], rows=11),
+    "one lane": learning_build([10, 8, 4], [8, 1], steps=9, fetch=3),
+    "two hidden layers": learning_build([16, 24, 13, 5], [8, 13, 5], neuron="sum", bits=[3, 4, 6]),
+    "three hidden layers": learning_build([14, 12, 21, 10, 6], [4, 8, 10, 4], bits=[2, 4, 3, 5]),
+    "many lanes": learning_build([24, 90, 40, 17], [90, 20, 17], bits=4, fetch=4),
+    "one step": learning_build([9, 9, 3], [4, 2], bits=[7, 2], k=[1, 8], steps=1, fetch=1),
+    "a power of two": learning_build(
+        [9, 13, 6], [12, 6], bits=[6, 7], k=[6, 7], steps=16, neuron="sum"
+    ),
+    "five layers": learning_build(
+        [8] * 5 + [4], [4, 8, 4, 8, 3], bits=3, k=[1, 2, 8, 3, 5], steps=32
+    ),
+    "many lanes twice": learning_build([8, 70, 70, 3], [68, 70, 1], bits=5, k=[2, 1, 7]),
 }
 
 
@@ -76,56 +63,9 @@ def simulation(request):
 
 
 def image_of(rng, config):
-    """A random network of a size up to the build's."""
-    shape = [config.inputs, *(layer.neurons for layer in config.layers)]
-    if rng.random() < 0.3:
-        shape = [int(rng.integers(max(1, size // 2), size + 1)) for size in shape]
-    has_row = rng.random(shape[0]) < 0.9
-    has_row[rng.permutation(shape[0])[config.layers[0].rows :]] = False
-    layers = []
-    for index, built in enumerate(config.layers):
-        limit = weight_limit(built.weight_bits)
-        size = (shape[index], shape[index + 1])
-        if rng.random() < 0.5:
-            weights = rng.integers(-limit, limit + 1, size)
-        else:
-            weights = np.rint(rng.normal(limit / 4, limit / 2, size)).clip(-limit, limit)
-        if index == 0:
-            weights[~has_row] = 0
-        threshold = max(1, int(limit * shape[index] * 2 ** rng.uniform(-4, 0)))
-        layers.append(
-            Layer(
-                weights.astype(np.int8),
-                built.k,
-                min(threshold, 1 << (built.membrane_bits - 1)),
-                built.weight_bits,
-                built.membrane_bits,
-            )
-        )
-    steps = int(rng.integers(1, config.max_steps + 1))
-    return compile(Network(layers, steps), config, has_row=has_row)
-
-
-def rule_of(rng, config, steps):
-    """Settings, corners included."""
-    return Rule(
-        rates=[int(rng.choice([0, ALWAYS, rng.integers(ALWAYS)])) for _ in config.layers],
-        margin=int(rng.choice([0, rng.integers(config.max_steps), min(2, steps - 1)])),
-        dropout=int(
-            rng.choice([0, 8000, rng.integers(ALWAYS), ALWAYS - 1], p=[0.4, 0.3, 0.2, 0.1])
-        ),
-        activity=int(rng.choice([0, 4, 65535])),
-        step=int(rng.integers(1, 8)),
-        input_dropout=int(rng.choice([0, 10000, ALWAYS - 1], p=[0.5, 0.4, 0.1])),
-        dead_zone=int(rng.choice([0, 1, 3, 127], p=[0.5, 0.2, 0.2, 0.1])),
-    )
-
-
-def samples_of(rng, config, network, count):
-    arrivals = config.arrival_steps(network.steps)
-    samples = rng.integers(0, max(1, int(arrivals * rng.uniform(0, 1))), (count, network.inputs))
-    samples[rng.random(samples.shape) < rng.uniform(0, 0.7)] = NEVER
-    return samples
+    """A random network, compiled; some outputs may take no part."""
+    network, has_row = random_pupil(rng, config)
+    return random_part(rng, compile(network, config, has_row=has_row))
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -136,30 +76,19 @@ def test_it_learns_as_the_golden_learner_does(seed, simulation):
     simulation.load(image)
     network = image.network()
     progress = Progress.start(len(config.layers), seed=seed)
-    rule = rule_of(rng, config, network.steps)
+    rule = Rule([0] * len(config.layers), margin=0)
     has_row = unpack_row_map(image.regions["row_map"], config) >= 0
     learner = ClockedLearner(config, network, rule, progress, has_row=has_row)
     simulation.progress = progress
     for _ in range(3):
-        simulation.rule = learner.rule = rule
-        samples = samples_of(rng, config, network, 6)
+        rule = random_rule(rng, config, network.steps)
+        samples = random_samples(rng, config, network, 6)
         labels = rng.integers(network.outputs, size=len(samples))
-        expected = learner.learn(samples, labels)
-        actual, cycles = simulation.learn(samples, labels)
-        for name in ("label", "step", "fired", "rows"):
-            np.testing.assert_array_equal(
-                getattr(actual, name), getattr(expected, name), err_msg=name
-            )
-        np.testing.assert_array_equal(cycles, learner.cycles[-len(samples) :])
-        assert simulation.progress == learner.progress
-        learned = replace_regions(image, simulation.read_back()).network()
-        for index, (got, want) in enumerate(
-            zip(learned.layers, learner.network.layers, strict=True)
-        ):
-            np.testing.assert_array_equal(got.weights, want.weights, err_msg=f"layer {index}")
+        teach(simulation, learner, image, samples, labels, rule=rule)
+        learned = learner.network
 
         # An inference in between, with the weights as they are now; cycles as without learning.
-        samples = samples_of(rng, config, network, 4)
+        samples = random_samples(rng, config, network, 4)
         inference, cycles = simulation.infer(samples)
         wanted = golden.infer(learned, samples)
         rows = ((samples <= wanted.step[:, None]) & (samples != NEVER) & has_row).sum(axis=1)
@@ -167,11 +96,39 @@ def test_it_learns_as_the_golden_learner_does(seed, simulation):
         require_equal(wanted, inference, learned)
         if (learned.layers[0].weights.any(axis=1) == has_row).all():
             assert (cycles == predict(config, learned, samples, wanted)).all()
-        rule = rule_of(rng, config, network.steps)
 
 
-def replace_regions(image, regions):
-    return Image(image.config, image.registers, regions)
+def test_weights_stay_at_their_ends(simulation):
+    """A long run from weights that are at an end of their range or near one."""
+    config = simulation.config
+    rng = np.random.default_rng(7)
+    drawn, has_row = random_pupil(rng, config)
+    layers = []
+    for layer in drawn.layers:
+        limit = weight_limit(layer.weight_bits)
+        shape = layer.weights.shape
+        weights = rng.integers(max(limit - 3, 0), limit + 1, shape) * rng.choice([-1, 1, 1], shape)
+        if not layers:
+            weights[~has_row] = 0
+        layers.append(replace(layer, weights=weights.astype(np.int8), threshold=2 * limit))
+    image = compile(Network(layers, config.max_steps), config, has_row=has_row)
+    simulation.load(image)
+    network = image.network()
+    has_row = unpack_row_map(image.regions["row_map"], config) >= 0
+    rule = Rule([ALWAYS] * len(layers), margin=network.steps // 8, activity=65535, step=7)
+    progress = Progress.start(len(layers))
+    learner = ClockedLearner(config, network, rule, progress, has_row=has_row)
+    simulation.progress = progress
+    samples = random_samples(rng, config, network, 100)
+    labels = rng.integers(network.outputs, size=100)
+    teach(simulation, learner, image, samples, labels, rule=rule)
+    arrived = 0
+    for built, before, after in zip(
+        config.layers, network.layers, learner.network.layers, strict=True
+    ):
+        limit = weight_limit(built.weight_bits)
+        arrived += ((abs(after.weights) == limit) & (abs(before.weights) < limit)).sum()
+    assert arrived
 
 
 def converse(backend, frames):
@@ -194,7 +151,7 @@ def converse(backend, frames):
 
 
 def test_the_link_teaches_each_sample_once():
-    config = config_of([18, 12, 5], [4, 5], neuron="sum", bits=8)
+    config = learning_build([18, 12, 5], [4, 5], neuron="sum", bits=8)
     rng = np.random.default_rng(5)
     image = image_of(rng, config)
     address = {name: number for name, number, _ in register_map(config)}
