@@ -243,7 +243,11 @@ def _explain(port: str, error: Exception) -> str:
             return f"{port} is in use by another program; close that first"
         case errno.ENOTTY | errno.EISDIR | errno.EINVAL if "://" not in port:
             return f"{port} is no serial port; {_ports_present()}"
-    return f"{port} cannot be opened ({_reason(error)}); {_ports_present()}"
+    reason = _reason(error)
+    if isinstance(error.__context__, TypeError):
+        # pyserial compares the number that a URL lacks.
+        reason = "it has no number of a port"
+    return f"{port} cannot be opened ({reason}); {_ports_present()}"
 
 
 def _ports_present() -> str:

@@ -482,7 +482,7 @@ def test_demo_without_tools(run, monkeypatch):
         (["run", "model:", DIGITS, "--seed", "-1"], 2, "-1 is no seed"),
         (["run", "model:", DIGITS, "--seed", "x"], 2, "x is no seed"),
         (["selftest", "--seed", "-1"], 2, "-1 is no seed"),
-        (["selftest", "socket://"], 8, "socket:// cannot be opened"),
+        (["selftest", "socket://"], 8, "socket:// cannot be opened (it has no number of a port)"),
         (["serve", DIGITS, "--link", "/nodir/x"], 8, "directory); choose another name"),
         (["serve", DIGITS, "--config", "x.json"], 3, f"{DIGITS} and --config were given"),
         (["serve", "--config", "x.json", "--neuron", "sum"], 3, "--neuron and --config were"),
