@@ -4,10 +4,12 @@
     python bench/driver_size.py --json
 
 Compiles the driver with clang (``ziglang`` from PyPI) for size, each function in a section of its
-own as firmware does it. Flash is code and constants: of everything, and of what is left when the
+own as firmware does it. Flash is code and constants of a linked image, with what it takes of the
+compiler's runtime, such as division and ``memset``: of everything, and of what is left when the
 linker keeps just what firmware calls that loads a model and infers. Stack is that of the deepest
 chain of calls; it adds up what the compiler says each function takes, over the calls that the
-relocations show. What the functions of the caller take, below the driver's, comes on top.
+relocations show. What the functions of the caller and the runtime take, below the driver's, comes
+on top.
 """
 
 import argparse
@@ -21,7 +23,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from elftools.elf.constants import SH_FLAGS
+from elftools.elf.constants import SH_FLAGS  # pip install pyelftools
 from elftools.elf.elffile import ELFFile
 from elftools.elf.relocation import RelocationSection
 from elftools.elf.sections import SymbolTableSection
@@ -36,8 +38,14 @@ TARGETS = {
 }
 FLAGS = ("-std=c99", "-Os", "-ffunction-sections", "-fdata-sections", "-fstack-size-section")
 
+#: Sections that firmware does without: nothing is unwound.
+UNWINDING = (".ARM", ".eh_frame")
+
 #: What most firmware calls.
 INFERENCE = ("init", "connect", "load", "infer_many", "error_text")
+
+#: Where images begin; it is called by any firmware.
+INIT = "firstspike_init"
 
 #: Calls through pointers, which no relocation shows: callers, the first that is not inlined, and
 #: the beginnings of the names of what they call.
@@ -62,8 +70,10 @@ class Program:
 
     Parameters
     ----------
-    sizes, stacks : dict
-        Bytes in flash of each section, and of stack of each function.
+    sections : set
+        Those that a program has in memory.
+    stacks : dict
+        Bytes of stack of each function.
     references : dict
         What each section refers to: sections of the same file, and symbols of others.
     symbols : dict
@@ -72,7 +82,7 @@ class Program:
         Name and section of each function.
     """
 
-    sizes: dict[Section, int] = field(default_factory=dict)
+    sections: set[Section] = field(default_factory=set)
     stacks: dict[Section, int] = field(default_factory=dict)
     references: dict[Section, set[Section | str]] = field(default_factory=lambda: defaultdict(set))
     symbols: dict[str, Section] = field(default_factory=dict)
@@ -82,8 +92,8 @@ class Program:
         """Take an object file in."""
         for number, section in enumerate(file.iter_sections()):
             flags = section["sh_flags"]
-            if flags & SH_FLAGS.SHF_ALLOC and not section.name.startswith((".ARM", ".eh_frame")):
-                self.sizes[name, number] = section["sh_size"]
+            if flags & SH_FLAGS.SHF_ALLOC and not section.name.startswith(UNWINDING):
+                self.sections.add((name, number))
             if isinstance(section, SymbolTableSection):
                 self._add_symbols(name, section)
         for section in file.iter_sections():
@@ -97,7 +107,7 @@ class Program:
                 target = (name, home) if isinstance(home, int) else symbol.name
                 if file.get_section(about).name == ".stack_sizes":
                     self.stacks[name, home] = _stack_size(file.get_section(about).data())
-                elif (name, about) in self.sizes:
+                elif (name, about) in self.sections:
                     self.references[name, about].add(target)
 
     def _add_symbols(self, name: str, table: SymbolTableSection) -> None:
@@ -126,18 +136,7 @@ class Program:
             for target in self.references[section]
         )
         # Branches within a function are references to itself.
-        return {target for target in resolved if target in self.sizes and target != section}
-
-    def flash(self, calls: Iterable[str]) -> int:
-        """Bytes of flash that some functions need."""
-        found: set[Section] = set()
-        waiting = [self.symbols[name] for name in calls]
-        while waiting:
-            section = waiting.pop()
-            if section not in found:
-                found.add(section)
-                waiting += self.below(section)
-        return sum(self.sizes[section] for section in found)
+        return {target for target in resolved if target in self.sections and target != section}
 
     def stack(self, section: Section) -> int:
         """Bytes of stack of a function and of the deepest chain of calls below it."""
@@ -150,36 +149,54 @@ def _stack_size(data: bytes) -> int:
     return sum((byte & 0x7F) << 7 * index for index, byte in enumerate(data[4:]))
 
 
-def compile_object(target: tuple[str, ...], source: Path) -> ELFFile:
-    """Compile a C file for a target."""
-    with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / "out.o"
-        command = [sys.executable, "-m", "ziglang", "cc", *target, *FLAGS, f"-I{DRIVER}"]
-        subprocess.run([*command, "-c", source, "-o", output], check=True)
-        return ELFFile(io.BytesIO(output.read_bytes()))
+def compile_with(target: tuple[str, ...], output: Path, *arguments: str | Path) -> ELFFile:
+    """Compile or link for a target."""
+    command = [sys.executable, "-m", "ziglang", "cc", *target, *FLAGS, f"-I{DRIVER}"]
+    subprocess.run([*command, *arguments, "-o", output], check=True)
+    return ELFFile(io.BytesIO(output.read_bytes()))
 
 
-def context_bytes(target: tuple[str, ...]) -> int:
+def context_bytes(target: tuple[str, ...], folder: Path) -> int:
     """Size of ``struct firstspike``."""
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "context.c"
-        source.write_text(_CONTEXT)
-        table = compile_object(target, source).get_section_by_name(".symtab")
-        (symbol,) = table.get_symbol_by_name("context")
-        return int(symbol["st_size"])
+    source = folder / "context.c"
+    source.write_text(_CONTEXT)
+    file = compile_with(target, folder / "context", "-c", source)
+    (symbol,) = file.get_section_by_name(".symtab").get_symbol_by_name("context")
+    return int(symbol["st_size"])
+
+
+def flash_bytes(target: tuple[str, ...], folder: Path, calls: Iterable[str]) -> int:
+    """Code and constants of an image of the objects in a folder, of what some functions need."""
+    keep = [f"-Wl,-u,{name}" for name in calls]
+    entry = f"-Wl,--gc-sections,-e,{INIT}"
+    file = compile_with(target, folder / "image", entry, *keep, *sorted(folder.glob("*.o")))
+    return sum(
+        section["sh_size"]
+        for section in file.iter_sections()
+        if section["sh_flags"] & SH_FLAGS.SHF_ALLOC
+        and section["sh_type"] != "SHT_NOBITS"
+        and not section.name.startswith(UNWINDING)
+    )
 
 
 def measure(target: tuple[str, ...]) -> dict[str, int]:
     """Bytes of flash, context and stack on one target."""
+    with tempfile.TemporaryDirectory() as name:
+        return _measure(target, Path(name))
+
+
+def _measure(target: tuple[str, ...], folder: Path) -> dict[str, int]:
     program = Program()
     for source in sorted(DRIVER.glob("*.c")):
-        program.add(source.name, compile_object(target, source))
+        output = folder / f"{source.stem}.o"
+        program.add(source.name, compile_with(target, output, "-c", source))
     program.link_pointers()
     entries = [name for name in program.symbols if name.startswith("firstspike_")]
+    inference = [f"firstspike_{name}" for name in INFERENCE]
     return {
-        "flash_all": program.flash(entries),
-        "flash_inference": program.flash(f"firstspike_{name}" for name in INFERENCE),
-        "context": context_bytes(target),
+        "flash_all": flash_bytes(target, folder, entries),
+        "flash_inference": flash_bytes(target, folder, inference),
+        "context": context_bytes(target, folder),
         "stack": max(program.stack(program.symbols[name]) for name in entries),
         "stack_inference": program.stack(program.symbols["firstspike_infer_many"]),
     }
@@ -198,7 +215,12 @@ def main() -> None:
     print("| bytes | flash, everything | flash, load and infer | context | stack | stack, infer |")
     print("|---|---|---|---|---|---|")
     for name, values in figures.items():
-        print(f"| {name} | " + " | ".join(f"{value:,}" for value in values.values()) + " |")
+        print(row(name, values))
+
+
+def row(name: str, values: dict[str, int]) -> str:
+    """A row of the table."""
+    return f"| {name} | " + " | ".join(f"{value:,}" for value in values.values()) + " |"
 
 
 if __name__ == "__main__":

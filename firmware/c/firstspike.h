@@ -123,8 +123,8 @@ struct firstspike_greeting {
                                                           : FIRSTSPIKE_HELLO_BYTES)
 
 /*
- * The context of a device. The first three may be changed between calls, the next four be read;
- * the others are the driver's own.
+ * The context of a device. The first three may be changed between calls, the next three and
+ * `wrong_region` be read; the others are the driver's own.
  */
 struct firstspike {
     uint32_t timeout_ms; /* silence after which requests are sent again; longer than a full buffer
@@ -135,13 +135,13 @@ struct firstspike {
     struct firstspike_greeting greeting;
     uint32_t resent;  /* frames sent again since the start */
     uint32_t damaged; /* runs of bytes received that were no frame */
-    uint8_t wrong_region; /* the memory region of the last WRONG_MEMORY */
 
     struct firstspike_port port;
     struct firstspike_decoder decoder;
     uint32_t model;
     uint8_t seq;
     bool connected;
+    uint8_t wrong_region; /* the memory region of the last WRONG_MEMORY */
     uint8_t answer[FIRSTSPIKE_ANSWER_CAPACITY];
 };
 

@@ -1,5 +1,6 @@
 """The C sources: current, and clean with every compiler that firmware is built with."""
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -122,7 +123,7 @@ def test_a_model_as_c(tmp_path):
 
 
 def test_the_document(tmp_path):
-    """Its example compiles, with the model that it names; and its figures are of these targets."""
+    """Its example compiles, with the model that it names; and it has every call."""
     page = (C_FOLDER.parents[1] / "docs" / "c-driver.md").read_text()
     example, _, _ = page.partition("```c\n")[2].partition("```")
     image = compile(load_network("digits-64-32-10"))
@@ -135,3 +136,25 @@ def test_the_document(tmp_path):
     subprocess.run([*command, tmp_path / "example.c"], check=True, timeout=60)
     calls = re.findall(r"\b(firstspike_\w+)\(", (C_FOLDER / "firstspike.h").read_text())
     assert {call for call in calls if call not in page} == set()
+
+
+@pytest.fixture(scope="module")
+def driver_size():
+    """The benchmark that measures it, as a module."""
+    for package in ("ziglang", "elftools"):
+        pytest.importorskip(package, reason="pip install ziglang pyelftools")
+    path = C_FOLDER.parents[1] / "bench" / "driver_size.py"
+    specification = importlib.util.spec_from_file_location("driver_size", path)
+    module = importlib.util.module_from_spec(specification)
+    sys.modules["driver_size"] = module
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["Cortex-M0+", "Cortex-M3", "Cortex-M4", "RV32IMC"])
+def test_the_sizes_in_the_document(driver_size, name):
+    """The compiler is that of requirements.lock; another one gives others."""
+    page = (C_FOLDER.parents[1] / "docs" / "c-driver.md").read_text()
+    (stated,) = re.findall(rf"^\| {re.escape(name)} \|.*$", page, re.MULTILINE)
+    measured = driver_size.row(name, driver_size.measure(driver_size.TARGETS[name]))
+    assert stated == measured, "run python bench/driver_size.py"
