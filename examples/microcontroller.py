@@ -35,6 +35,7 @@ from firstspike.firmware.protocol import Op, encode_sample
 from firstspike.shipped import load_network
 from firstspike.sim import fast
 from firstspike.sim.pty import PseudoTerminal
+from firstspike.sim.result import Inference
 from firstspike.transport import VIRTUAL, open_virtual
 
 DRIVER = Path(__file__).parents[1] / "firmware" / "c"
@@ -91,6 +92,32 @@ def samples_source(samples: np.ndarray) -> str:
     )
 
 
+def finish(
+    command: Sequence[str], what: str, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end.
+
+    Raises
+    ------
+    BuildError
+        If it does not end in time.
+    """
+    try:
+        return subprocess.run(
+            command,
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE,
+            stdin=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BuildError(
+            f"{what} has not ended after {PATIENCE} s; give it fewer images or a smaller network"
+        ) from error
+
+
 def build(machine: Machine, image: Image, samples: np.ndarray, folder: Path) -> Path:
     """Compile the firmware into a program for the emulator.
 
@@ -113,9 +140,7 @@ def build(machine: Machine, image: Image, samples: np.ndarray, folder: Path) -> 
         *map(str, sorted((PROGRAM / machine.folder).glob("*.c"))),
     ]
     # The linker looks for what a script includes in the folder that it runs in.
-    result = subprocess.run(
-        command, cwd=PROGRAM, capture_output=True, text=True, check=False, timeout=PATIENCE
-    )
+    result = finish(command, "the compiler", cwd=PROGRAM)
     if result.returncode:
         if "No module named ziglang" in result.stderr:
             raise BuildError("the firmware needs a compiler; pip install ziglang")
@@ -129,7 +154,7 @@ def emulate(machine: Machine, program: Path, port: str) -> list[str]:
     Raises
     ------
     BuildError
-        If the emulator is missing.
+        If the emulator is missing, or the firmware does not end.
     Mismatch
         If the firmware fails.
     """
@@ -143,14 +168,7 @@ def emulate(machine: Machine, program: Path, port: str) -> list[str]:
         *(name, *arguments, "-kernel", str(program), "-serial", port, "-monitor", "none"),
         *("-display", "none", "-semihosting-config", "enable=on,target=native"),
     ]
-    result = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE,
-        stdin=subprocess.DEVNULL,
-    )
+    result = finish(command, f"the firmware in {name}")
     # Semihosting prints on either, depending on the emulator's version.
     printed = (result.stdout + result.stderr).splitlines()
     if result.returncode:
@@ -158,19 +176,18 @@ def emulate(machine: Machine, program: Path, port: str) -> list[str]:
     return printed
 
 
-def check(printed: Sequence[str], image: Image, samples: np.ndarray) -> None:
-    """Compare what the firmware printed with the golden model.
+def check(printed: Sequence[str], expected: Inference) -> None:
+    """Compare what the firmware printed with what the golden model says of the images.
 
     Raises
     ------
     Mismatch
         If an answer differs.
     """
-    expected = fast.infer(image.network(), samples)
     pattern = re.compile(r"label (\d+) step (\d+) (fired|silent) rows ([\d ]+)")
     answers = [match.groups() for line in printed if (match := pattern.fullmatch(line))]
-    if len(answers) != len(samples):
-        raise Mismatch(f"the firmware printed {len(answers)} answers for {len(samples)} images")
+    if len(answers) != len(expected):
+        raise Mismatch(f"the firmware printed {len(answers)} answers for {len(expected)} images")
     for index, (label, step, fired, rows) in enumerate(answers):
         found = (int(label), int(step), fired == "fired", tuple(map(int, rows.split())))
         wanted = (
@@ -196,13 +213,15 @@ def run(machine_name: str, network_name: str, engine: str, images: int) -> str:
     if not 0 < images <= len(samples):
         raise DataError(f"{images} images were asked for, but the range is 1 to {len(samples)}")
     samples = samples[:images]
+    # Before the firmware waits for a device that has the same to compile.
+    expected = fast.infer(image.network(), samples)
     with tempfile.TemporaryDirectory() as folder:
         program = build(machine, image, samples, Path(folder))
         start = time.monotonic()
         with PseudoTerminal(open_virtual(engine, image.config)) as terminal:
             printed = emulate(machine, program, terminal.path)
         seconds = time.monotonic() - start
-    check(printed, image, samples)
+    check(printed, expected)
     right = sum(f"label {label} " in line for label, line in zip(labels, printed, strict=False))
     return (
         f"{machine_name}: self-test, model and {images} images of {dataset} over {engine} in "

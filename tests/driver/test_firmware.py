@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from driver_case import CONFIG, IMAGE, NETWORK, make_network, make_samples, make_simulation
-from firstspike.compile import compile
-from firstspike.firmware.errors import Mismatch
+from firstspike.firmware.errors import BuildError, Mismatch
+from firstspike.sim import golden
 from firstspike.sim.pty import PseudoTerminal
 from firstspike.sim.virtual_board import ModelBackend, VirtualBoard
 
@@ -46,12 +46,12 @@ def test_answers_are_those_of_the_golden_model(machine, make_backend, tmp_path):
     samples, _ = make_samples(25)
     printed = emulate(machine, make_backend(CONFIG), IMAGE, samples, tmp_path)
     assert printed[-1] == "done"
-    microcontroller.check(printed, IMAGE, samples)
-    other = compile(make_network(seed=77), CONFIG)
+    microcontroller.check(printed, golden.infer(NETWORK, samples))
     with pytest.raises(Mismatch, match="image 0: the firmware says"):
-        microcontroller.check(printed, other, samples)
+        microcontroller.check(printed, golden.infer(make_network(seed=77), samples))
+    more = golden.infer(NETWORK, np.concatenate([samples, samples[:1]]))
     with pytest.raises(Mismatch, match="printed 25 answers for 26"):
-        microcontroller.check(printed, IMAGE, np.concatenate([samples, samples[:1]]))
+        microcontroller.check(printed, more)
 
 
 def test_a_device_of_another_configuration(machine, tmp_path):
@@ -59,6 +59,21 @@ def test_a_device_of_another_configuration(machine, tmp_path):
     samples, _ = make_samples(1)
     with pytest.raises(Mismatch, match="built for another configuration"):
         emulate(machine, ModelBackend(other), IMAGE, samples, tmp_path)
+
+
+def test_firmware_that_does_not_end(machine, tmp_path, monkeypatch):
+    program = microcontroller.build(machine, IMAGE, make_samples(1)[0], tmp_path)
+    monkeypatch.setattr(microcontroller, "PATIENCE", 0.5)
+
+    class Silence(VirtualBoard):
+        def read(self, timeout):
+            return b""
+
+    with (
+        PseudoTerminal(Silence(ModelBackend(CONFIG), baud=12_000_000)) as terminal,
+        pytest.raises(BuildError, match=r"has not ended after 0\.5 s; give it fewer images"),
+    ):
+        microcontroller.emulate(machine, program, terminal.path)
 
 
 def test_images_of_a_shipped_network(machine):
