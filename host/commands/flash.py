@@ -1,17 +1,19 @@
 """Write the flash image of a model, from which a device boots without a host.
 
-The device has to be built with --boot-flash, for the same configuration: that of the image, of
---board or of --config. The file goes to that address of the board's flash.
+The device has to be built with --boot-flash, for the same configuration: that of --board or of
+--config, or that of an image. The file goes to that address of the board's flash.
 """
 
 import argparse
 from pathlib import Path
 
 from ..compile import compile
+from ..firmware.config import Config
 from ..firmware.errors import ConfigurationMismatch
 from ..firmware.files import require_writable, write_atomically
-from ..firmware.flash import write_flash
+from ..firmware.flash import read_flash, write_flash
 from ..firmware.image import Image
+from ..firmware.network import Network
 from . import common
 
 EXAMPLES = (
@@ -37,17 +39,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     require_writable(options.output)
     model = common.load_model(options.network)
-    config = None if options.config is None else common.read_config(Path(options.config))
+    config = _config(options, model)
     if not isinstance(model, Image):
-        image = compile(model, config, board=options.board)
+        image = compile(model, config)
     elif config is None or config.digest == model.config.digest:
         image = model
     else:
         raise ConfigurationMismatch(
-            f"{options.network} was compiled for another configuration than {options.config}; give "
-            "the network itself, which is compiled anew"
+            f"{options.network} was compiled for another configuration than that of "
+            f"{options.config or options.board}; give the network itself, which is compiled anew"
         )
     contents = write_flash(image)
+    # What a device would refuse, perhaps far from here, is found out now.
+    read_flash(contents, image.config)
     with write_atomically(options.output) as file:
         file.write(contents)
     values = {
@@ -61,3 +65,15 @@ def run(options: argparse.Namespace) -> None:
         f"configuration {image.config.digest:016x}"
     )
     common.emit(options, values, text)
+
+
+def _config(options: argparse.Namespace, model: Network | Image) -> Config | None:
+    """What --config or --board asks for."""
+    if options.config is not None:
+        return common.read_config(Path(options.config))
+    if options.board is None:
+        return None
+    from ..boards import load
+    from ..boards.build import configure
+
+    return configure(load(options.board), model.network() if isinstance(model, Image) else model)

@@ -1,11 +1,18 @@
 """Builds that boot from flash: the pins, the clock of a flash that has none, what is refused."""
 
+import json
+
 import pytest
 from amaranth_boards.icebreaker import ICEBreakerPlatform
 from firstspike import boards
 from firstspike.boards.build import build, configure
 from firstspike.boards.top import Top
+from firstspike.cli import main
+from firstspike.commands import flash as command
+from firstspike.compile import compile
+from firstspike.firmware.config import Config
 from firstspike.firmware.errors import DataError
+from firstspike.firmware.flash import read_flash
 from firstspike.shipped import load_network
 
 NAMES = ("icebreaker", "icesugar", "ulx3s-85f", "ulx3s-25f")
@@ -56,3 +63,65 @@ def test_what_is_refused():
     for address in (-1, 7, 1 << 24):
         with pytest.raises(DataError, match="choose the start of one behind the bitstream"):
             build(board, configure(board, network), boot_flash=address)
+
+
+DIGITS = "digits-64-32-10"
+
+
+@pytest.fixture
+def image(tmp_path):
+    """The image of a network for one board, and for the smallest build; and the output's path."""
+    network = load_network(DIGITS)
+    compile(network, board="icebreaker").save(tmp_path / "board.image")
+    compile(network).save(tmp_path / "small.image")
+    return tmp_path
+
+
+def run(capsys, *arguments):
+    status = main(["flash", *map(str, arguments)])
+    return status, capsys.readouterr()
+
+
+def test_an_image_for_a_board(image, capsys):
+    output = image / "model.bin"
+    status, said = run(
+        capsys, image / "board.image", "--board", "icebreaker", "--json", "-o", output
+    )
+    assert status == 0, said.err
+    config = configure(boards.load("icebreaker"), load_network(DIGITS))
+    assert json.loads(said.out)["digest"] == f"{config.digest:016x}"
+    assert read_flash(output.read_bytes(), config).network().shape == (64, 32, 10)
+
+
+@pytest.mark.parametrize("choice", ["board", "config"])
+def test_an_image_for_another_build(image, capsys, choice):
+    """A device would not boot it, and say nothing."""
+    output, value = image / "model.bin", "icebreaker"
+    if choice == "config":
+        value = image / "device.json"
+        value.write_text(configure(boards.load("icebreaker"), load_network(DIGITS)).to_json())
+    status, said = run(capsys, image / "small.image", f"--{choice}", value, "-o", output)
+    assert status != 0
+    assert f"compiled for another configuration than that of {value}; give the network" in said.err
+    assert not output.exists()
+
+
+def test_a_network_for_a_board_and_for_a_configuration(image, capsys):
+    config = Config.for_network(load_network(DIGITS), [8, 2])
+    (image / "device.json").write_text(config.to_json())
+    for option, digest in (
+        (("--board", "icebreaker"), configure(boards.load("icebreaker"), load_network(DIGITS))),
+        (("--config", image / "device.json"), config),
+    ):
+        status, said = run(capsys, DIGITS, *option, "--json", "-o", image / "model.bin")
+        assert status == 0, said.err
+        assert json.loads(said.out)["digest"] == f"{digest.digest:016x}"
+
+
+def test_what_is_written_is_read_back_first(image, capsys, monkeypatch):
+    write = command.write_flash
+    monkeypatch.setattr(command, "write_flash", lambda image: write(image)[:-1] + b"?")
+    status, said = run(capsys, DIGITS, "-o", image / "model.bin")
+    assert status != 0
+    assert "truncated or was changed" in said.err
+    assert not (image / "model.bin").exists()
