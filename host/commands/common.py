@@ -55,7 +55,6 @@ __all__ = [
     "positives",
     "read_config",
     "say",
-    "seed",
     "suggest",
     "widen",
 ]
@@ -85,17 +84,6 @@ def non_negative(text: str) -> int:
         value = -1
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text} is no whole number of at least 0")
-    return value
-
-
-def seed(text: str) -> int:
-    """A whole number of at least 0, as an argument's type."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = -1
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is no seed; give a whole number of at least 0")
     return value
 
 
@@ -148,7 +136,7 @@ def add_data(parser: argparse.ArgumentParser, count: int | None = None) -> None:
         help=f"number of test samples (default: {count or 'all'})",
     )
     parser.add_argument(
-        "--seed", type=seed, help="choose the samples at random (default: the first ones)"
+        "--seed", type=non_negative, help="choose the samples at random (default: the first ones)"
     )
 
 
@@ -230,7 +218,7 @@ def add_build(parser: argparse.ArgumentParser, *, constraint: str) -> None:
         metavar="MHZ",
         help=f"clock that place and route is asked for{constraint}",
     )
-    parser.add_argument("--seed", type=seed, default=1, help="seed of place and route (default: 1)")
+    parser.add_argument("--seed", type=non_negative, default=1, help="seed of place and route (default: 1)")
 
 
 def add_native(parser: argparse.ArgumentParser) -> None:

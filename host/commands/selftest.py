@@ -29,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "-n", "--count", type=common.positive, default=20, help="networks (default: 20)"
     )
     parser.add_argument(
-        "--seed", type=common.seed, default=0, help="of the first network (default: 0)"
+        "--seed", type=common.non_negative, default=0, help="of the first network (default: 0)"
     )
     common.add_baud(parser)
     common.add_output(parser)

@@ -31,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--list", action="store_true", help="list the presets and stop")
     parser.add_argument("--dataset", metavar="NAME", help="train on another data set")
     parser.add_argument("--epochs", type=common.positive, help="passes over the training images")
-    parser.add_argument("--seed", type=common.seed, help="seed of everything random")
+    parser.add_argument("--seed", type=common.non_negative, help="seed of everything random")
     parser.add_argument(
         "--set",
         action="append",

@@ -251,7 +251,7 @@ def test_the_command_reports_when_it_is_interrupted(capsys, monkeypatch):
         (["digits-64-32-10"], 3, "as in `firstspike soak model: digits-64-32-10`"),
         (["--dataset", "nosuch"], 3, "--dataset needs a network"),
         (["/dev/ttyFIRSTSPIKE", "--learning"], 3, "/dev/ttyFIRSTSPIKE is built already"),
-        (["--seed", "-1"], 2, "-1 is no seed; give a whole number of at least 0"),
+        (["--seed", "-1"], 2, "whole number of at least 0"),
         (["--faults", "flip=1,flip=0"], 3, "flip is given twice"),
         (["--faults", "pause=5"], 3, "no stall is given"),
     ],
