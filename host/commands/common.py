@@ -218,7 +218,9 @@ def add_build(parser: argparse.ArgumentParser, *, constraint: str) -> None:
         metavar="MHZ",
         help=f"clock that place and route is asked for{constraint}",
     )
-    parser.add_argument("--seed", type=non_negative, default=1, help="seed of place and route (default: 1)")
+    parser.add_argument(
+        "--seed", type=non_negative, default=1, help="seed of place and route (default: 1)"
+    )
 
 
 def add_native(parser: argparse.ArgumentParser) -> None:

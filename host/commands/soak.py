@@ -45,7 +45,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--duration", type=common.positive, metavar="SECONDS", help="time after which it ends"
     )
     parser.add_argument(
-        "--seed", type=common.non_negative, default=0, help="of networks, samples and faults (default: 0)"
+        "--seed",
+        type=common.non_negative,
+        default=0,
+        help="of networks, samples and faults (default: 0)",
     )
     common.add_faults(parser)
     common.add_baud(parser)
