@@ -14,7 +14,6 @@ share that counts is that of the direction with more to carry: no protocol could
 import argparse
 import json
 import sys
-from unittest import mock
 
 import firstspike
 import numpy as np
@@ -46,10 +45,7 @@ def measure(
     backend: Backend = BACKENDS[target](image.config, clock_hz=arguments.clock)
     board = VirtualBoard(backend, baud=arguments.baud, latency=arguments.latency)
     # The public device, on a board whose clock can be read.
-    with (
-        mock.patch("firstspike.device.open_virtual", return_value=board),
-        firstspike.open(f"{target}:", config=image.config) as device,
-    ):
+    with firstspike.open(f"{target}:", config=image.config, line=lambda connect: board) as device:
         greeted = board.use
         device.load(image)
         loaded = board.use

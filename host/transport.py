@@ -15,6 +15,7 @@ from typing import Any
 from .firmware.config import Config
 from .firmware.errors import DataError, DeviceLost, PortError
 from .firmware.network import Network
+from .firmware.suggest import suggest
 from .firmware.transport import Transport
 
 __all__ = [
@@ -233,7 +234,8 @@ def _explain(port: str, error: Exception) -> str:
     cause = _cause(error)
     match cause.errno if cause else None:
         case errno.ENOENT | errno.ENODEV | errno.ENXIO if "://" not in port:
-            return f"there is no port {port}; {_ports_present()}"
+            near = suggest(port, (*VIRTUAL, f"{_NETLIST}BOARD"), list_all=False)
+            return f"there is no port {port}{near}; {_ports_present()}"
         case errno.EACCES | errno.EPERM:
             return (
                 f"{port} may not be used by this account; join the group that owns it "

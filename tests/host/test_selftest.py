@@ -8,6 +8,7 @@ from firstspike.firmware.protocol import Status
 from firstspike.selftest import patterns, selftest
 from firstspike.sim.faults import Faults, FaultyTransport
 from firstspike.sim.virtual_board import ModelBackend, VirtualBoard
+from firstspike.transport import VIRTUAL_BAUD
 
 
 class Broken(ModelBackend):
@@ -44,17 +45,14 @@ class Broken(ModelBackend):
 
 
 @pytest.fixture
-def broken(monkeypatch):
+def broken():
     """Opens a device with a fault."""
 
     def make(fault):
-        def open_virtual(port, config, baud):
-            backend = Broken(config)
-            backend.fault = fault
-            return VirtualBoard(backend, baud=baud)
-
-        monkeypatch.setattr("firstspike.device.open_virtual", open_virtual)
-        return firstspike.open("model:", config=CONFIG)
+        backend = Broken(CONFIG)
+        backend.fault = fault
+        board = VirtualBoard(backend, baud=VIRTUAL_BAUD)
+        return firstspike.open("model:", config=CONFIG, line=lambda connect: board)
 
     return make
 
@@ -87,14 +85,12 @@ def test_a_broken_board_fails(broken, fault, error, message):
         selftest(device, range(3))
 
 
-def test_a_noisy_line_fails(monkeypatch):
-    def open_virtual(port, config, baud):
-        board = VirtualBoard(ModelBackend(config), baud=baud)
-        return FaultyTransport(board, to_host=Faults(flip=1e-5), seed=1)
+def test_a_noisy_line_fails():
+    def open_badly(connect):
+        return FaultyTransport(connect(), to_host=Faults(flip=1e-5), seed=1)
 
-    monkeypatch.setattr("firstspike.device.open_virtual", open_virtual)
     with (
-        firstspike.open("model:", config=CONFIG) as device,
+        firstspike.open("model:", config=CONFIG, line=open_badly) as device,
         pytest.raises(LinkError, match="damaged on the line; lower the baud rate"),
     ):
         selftest(device, range(3))

@@ -146,7 +146,7 @@ def test_a_weight_that_was_learned_wrongly_is_found(monkeypatch):
         image = self.image
         self.write_memory(name, bytes(held))
         self.write_register("model", model)
-        self._image, self._mark = image, model
+        self._loaded.image, self._loaded.mark = image, model
         return result
 
     monkeypatch.setattr(Device, "learn", careless)
