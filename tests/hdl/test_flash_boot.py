@@ -6,7 +6,6 @@ import firstspike
 import numpy as np
 import pytest
 from firstspike import data, encode
-from firstspike import device as device_module
 from firstspike.compile import compile
 from firstspike.firmware.config import Config
 from firstspike.firmware.errors import ModelFileError
@@ -43,10 +42,9 @@ EXPECTED = fast.infer(NETWORK, SAMPLES)
 class Booted:
     """A device with a flash, which is switched on anew with other contents as often as need be."""
 
-    def __init__(self, config, contents, monkeypatch):
+    def __init__(self, config, contents):
         self.backend = AcceleratorSimulation(config, flash=contents)
         self.board = VirtualBoard(self.backend)
-        monkeypatch.setattr(device_module, "open_virtual", lambda *_: self.board)
         self.device = None
         self.config = config
 
@@ -58,14 +56,15 @@ class Booted:
         self.backend.reset(power=True)
         assert self.board.read(BOOT_SECONDS) == b"", "it speaks without being asked"
         if self.device is None:
-            self.device = firstspike.open("model:", config=self.config, timeout=0.01)
+            self.device = firstspike.open(
+                "model:", config=self.config, timeout=0.01, line=lambda connect: self.board
+            )
         return self.device.read_register("model")
 
 
 @pytest.fixture(scope="module")
 def booted():
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        yield Booted(IMAGE.config, CONTENTS, monkeypatch)
+    return Booted(IMAGE.config, CONTENTS)
 
 
 def test_it_boots_and_classifies(booted):
@@ -168,12 +167,12 @@ def test_frames_that_are_refused_end_it(booted):
     assert booted.boot(sealed(frames)) == IMAGE.crc
 
 
-def test_a_shipped_model_without_any_host(monkeypatch):
+def test_a_shipped_model_without_any_host():
     network = firstspike.load_network("digits-64-32-10")
     image = compile(network)
     digits = data.load("digits")
     samples = encode.from_meta(network.meta["encoding"]).encode(digits.x_test)
-    booted = Booted(image.config, write_flash(image), monkeypatch)
+    booted = Booted(image.config, write_flash(image))
     assert booted.boot() == image.crc
     result = booted.device.infer(samples)
     assert (result.label == fast.infer(network, samples).label).all()
