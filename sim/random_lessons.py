@@ -100,7 +100,7 @@ def allowed_lanes(neurons: int, *, hidden: bool) -> list[int]:
 
 
 def _one_of(rng: np.random.Generator, values: Sequence[int]) -> int:
-    return int(values[rng.integers(len(values))])
+    return values[int(rng.integers(len(values)))]
 
 
 def random_build(rng: np.random.Generator) -> Config:
