@@ -54,6 +54,16 @@ def test_a_loaded_model_is_verified_and_marked(device):
         assert device.read_memory(region.name) == image.regions[region.name]
 
 
+def test_what_is_held_is_read_back_as_an_image(device):
+    network, _, _ = case_for(device, 3)
+    image = device.load(network)
+    held = device.read_image()
+    assert held.regions == image.regions
+    assert {name: held.registers[name] for name in image.registers} == dict(image.registers)
+    assert held.meta == image.meta
+    assert device.load(held).crc == image.crc
+
+
 def test_only_what_differs_is_sent(device):
     network, _, _ = case_for(device, 3)
     image = device.load(network)

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import tty
+from dataclasses import replace
 
 import firstspike
 import numpy as np
@@ -116,7 +117,8 @@ def test_a_port_in_use():
         ("socket://localhost:1", r"^socket://localhost:1 cannot be opened \(Connection refused\)"),
         ("socket://localhost", "^socket://localhost cannot be opened"),
         ("rfc2217://localhost:1", r"cannot be opened \(Connection refused\)"),
-        ("model", "^there is no port model; give one of .*model:, sim:"),
+        ("model", r"^there is no port model \(did you mean model:\?\); give one of .*model:, sim:"),
+        ("sim", r"^there is no port sim \(did you mean sim:\?\); give one of "),
     ],
 )
 def test_a_port_that_cannot_be_opened(port, sentence):
@@ -155,6 +157,9 @@ def test_a_device_of_another_configuration():
     with PseudoTerminal(board(other)) as terminal:
         with pytest.raises(ConfigurationMismatch, match="is not the device that was expected: buf"):
             firstspike.open(terminal.path, config=CASE.config)
+        learning = replace(other, learning=True)
+        with pytest.raises(ConfigurationMismatch, match="learning was to be True, but is False"):
+            firstspike.open(terminal.path, config=learning)
         with firstspike.open(terminal.path) as device:
             image = firstspike.compile(CASE.network, CASE.config)
             with pytest.raises(ConfigurationMismatch, match="cannot take this image: buffer_bytes"):
@@ -258,6 +263,69 @@ def test_plugged_in_again(tmp_path, forgets):
     thread.join()
     terminals[-1].close()
     assert len(terminals) == 2
+
+
+class Pulled:
+    """A line whose cable is pulled before the next thing that is asked."""
+
+    def __init__(self):
+        self.pull = False
+        self.board = board()
+
+    def __call__(self, connect):
+        return self
+
+    def write(self, data):
+        if self.pull:
+            self.pull = False
+            raise DeviceLost("the cable was pulled")
+        self.board.write(data)
+
+    def read(self, timeout):
+        return self.board.read(timeout)
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda device: device.read_register("steps"),
+        lambda device: device.registers()["steps"],
+        lambda device: sorted(device.counters()),
+        lambda device: device.read_memory("weights_0"),
+        lambda device: device.read_image().regions,
+        lambda device: device.has_row().tolist(),
+        lambda device: device.check(),
+    ],
+    ids=["register", "registers", "counters", "memory", "image", "rows", "check"],
+)
+def test_all_that_reads_waits_for_a_device_that_goes_away(read):
+    line = Pulled()
+    with firstspike.open("model:", config=CASE.config, line=line) as device:
+        device.load(CASE.network)
+        expected = read(device)
+        line.pull = True
+        assert read(device) == expected
+        assert device.statistics.reconnections == 1
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda device: device.write_register("steps", 1),
+        lambda device: device.write_memory("row_map", device.image.regions["row_map"]),
+    ],
+    ids=["register", "memory"],
+)
+def test_what_writes_does_not_wait(write):
+    line = Pulled()
+    with firstspike.open("model:", config=CASE.config, line=line) as device:
+        device.load(CASE.network)
+        line.pull = True
+        with pytest.raises(DeviceLost, match="was pulled"):
+            write(device)
 
 
 def test_another_board_is_plugged_in(tmp_path):
