@@ -11,7 +11,6 @@ from .device import Device, Result
 from .exchange import Request
 from .firmware.config import Config, Region
 from .firmware.errors import DeviceLost, LinkError, Mismatch, NoReply
-from .firmware.image import Image
 from .firmware.network import Network
 from .firmware.protocol import Op, Status, memory_address
 from .firmware.registers import counter_differences, register_map, register_values
@@ -97,7 +96,7 @@ def selftest(
         If the line damages frames or the device answers a request as it should not.
     """
     report = report or SelfTest()
-    saved = _save(device) if device.read_register("model") else None
+    saved = device.read_image() if device.read_register("model") else None
     counters, statistics = device.counters(), device.statistics
     earlier = (statistics.requests, statistics.retries, statistics.dropped)
     lost_device = False
@@ -169,15 +168,6 @@ def compare(network: Network, samples: np.ndarray, result: Result, config: Confi
                 f"{theirs[sample]}; run `firstspike verify` on the network to see where they part"
             )
     return expected
-
-
-def _save(device: Device) -> Image:
-    """What the device is loaded with."""
-    held = device.registers()
-    writable = {name for name, _, entry in register_map(device.config) if entry.writable}
-    registers = {name: held[name] for name in held if name in writable - {"model"}}
-    regions = {region.name: device.read_memory(region.name) for region in device.config.regions}
-    return Image(device.config, registers, regions)
 
 
 def _test_link(device: Device, report: SelfTest) -> None:
