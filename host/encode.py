@@ -8,13 +8,15 @@ encoder in ``Network.meta["encoding"]``, so that :func:`from_meta` gives it back
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from .firmware.errors import DataError
 from .firmware.formats import MAX_STEPS, NEVER
+from .firmware.suggest import suggest
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -232,12 +234,18 @@ def from_meta(meta: Mapping[str, Any]) -> Encoder:
     """
     parameters = dict(meta)
     kind = parameters.pop("kind", None)
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise DataError(f"there is no encoding {kind!r}; choose one of {', '.join(_KINDS)}")
-    try:
-        return _KINDS[kind](**parameters)
-    except TypeError as error:
-        raise DataError(f"the parameters of the encoding {kind} are wrong ({error})") from error
+    encoder = _KINDS[kind]
+    known = {entry.name: entry.type for entry in fields(encoder)}
+    for name, value in parameters.items():
+        if name not in known:
+            raise DataError(f"the encoding {kind} has no parameter {name}{suggest(name, known)}")
+        number: type = Integral if known[name] is int else Real
+        if not isinstance(value, number) or isinstance(value, bool):
+            what = "a whole number" if number is Integral else "a number"
+            raise DataError(f"{name} of the encoding {kind} is {value!r}, but it is {what}")
+    return encoder(**parameters)
 
 
 def plot_encoding(encoder: Encoder, image: np.ndarray) -> "Figure":

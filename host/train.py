@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from itertools import pairwise
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Self
 
@@ -43,6 +44,59 @@ _GRADIENT_NORM = 10.0
 #: inputs they are meant for. There, a third of the first hidden neurons spike for a digit. Other
 #: numbers of inputs scale both so that the drives are distributed alike.
 _INITIAL = {"first": (0.005, 0.1, 784), "middle": (0.01, 0.06, 600), "last": (0.01, 0.03, 600)}
+
+
+def _is_number(value: Any, kind: type = Real) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _is_list(value: Any, kind: type) -> bool:
+    return isinstance(value, list | tuple) and all(_is_number(entry, kind) for entry in value)
+
+
+def _is_distortion(value: Any) -> bool:
+    known = {entry.name for entry in fields(Distortion)}
+    return (
+        value is None
+        or isinstance(value, Distortion)
+        or (
+            isinstance(value, Mapping)
+            and known >= value.keys()
+            and all(map(_is_number, value.values()))
+        )
+    )
+
+
+#: What values of each type of setting are called, and whether one is of it.
+_TYPES: dict[Any, tuple[str, Callable[[Any], bool]]] = {
+    str: ("a name", lambda value: isinstance(value, str)),
+    str | None: ("a name or null", lambda value: value is None or isinstance(value, str)),
+    int: ("a whole number", lambda value: _is_number(value, Integral)),
+    float: ("a number", _is_number),
+    tuple[int, ...]: (
+        "a list of whole numbers, such as [300]",
+        lambda value: _is_list(value, Integral),
+    ),
+    tuple[float, ...]: (
+        "a list of numbers, such as [0.5, 0.3]",
+        lambda value: _is_list(value, Real),
+    ),
+    Mapping[str, Any]: (
+        'an object, such as {"kind": "binary"}',
+        lambda value: isinstance(value, Mapping),
+    ),
+    Distortion | None: (
+        "null or an object of numbers, of " + ", ".join(entry.name for entry in fields(Distortion)),
+        _is_distortion,
+    ),
+}
+
+
+def _check_type(name: str, value: Any, kind: Any) -> None:
+    """Refuse a setting of another type than its field's."""
+    what, suits = _TYPES[kind]
+    if not suits(value):
+        raise DataError(f"{name} is {value}, but it is {what}")
 
 
 @dataclass(frozen=True)
@@ -106,7 +160,7 @@ class TrainingConfig:
     Raises
     ------
     DataError
-        If a setting is out of range.
+        If a setting is of another type or out of range.
     """
 
     name: str = "network"
@@ -136,6 +190,8 @@ class TrainingConfig:
     initial: str | None = None
 
     def __post_init__(self) -> None:
+        for entry in fields(self):
+            _check_type(entry.name, getattr(self, entry.name), entry.type)
         object.__setattr__(self, "hidden", tuple(self.hidden))
         object.__setattr__(self, "clips", tuple(self.clips))
         object.__setattr__(self, "encoding", dict(self.encoding))
@@ -183,7 +239,8 @@ class TrainingConfig:
         Raises
         ------
         DataError
-            If there is no such preset or no such setting, or one is out of range.
+            If there is no such preset or no such setting, or one is of another type or out of
+            range.
         """
         if name not in PRESETS:
             raise DataError(f"there is no preset {name!r}; choose one of {', '.join(PRESETS)}")

@@ -205,6 +205,11 @@ def summarise(inference: Inference, labels: np.ndarray | None, network: Network)
         raise DataError(
             f"labels have shape {np.shape(labels)}, but there are {len(inference)} samples"
         )
+    if labels is not None and np.max(labels) >= network.outputs:
+        raise DataError(
+            f"labels run to {np.max(labels)}, but the network has {network.outputs} outputs; "
+            "choose another data set or network"
+        )
     spikes = [float((layer != NEVER).sum(axis=1).mean()) for layer in inference.spikes]
     inputs = float(inference.events[:, 0].mean())
     weights = np.array([layer.weights.size for layer in network.layers])

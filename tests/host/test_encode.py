@@ -95,7 +95,23 @@ def test_images_are_flattened():
         (lambda: encode.Logarithmic(limit=0), "limit is 0"),
         (lambda: encode.from_meta({"kind": "rate"}), "binary, linear, logarithmic"),
         (lambda: encode.from_meta({}), "there is no encoding None"),
-        (lambda: encode.from_meta({"kind": "binary", "levels": 3}), "parameters of the encoding"),
+        (
+            lambda: encode.from_meta({"kind": "linear", "lvls": 3}),
+            r"the encoding linear has no parameter lvls \(did you mean levels\?\)",
+        ),
+        (
+            lambda: encode.from_meta({"kind": "binary", "spacing": 3}),
+            r"the encoding binary has no parameter spacing \(there are threshold\)",
+        ),
+        (
+            lambda: encode.from_meta({"kind": "linear", "levels": 2.5}),
+            "levels of the encoding linear is 2.5, but it is a whole number",
+        ),
+        (
+            lambda: encode.from_meta({"kind": "logarithmic", "tau": "x"}),
+            "tau of the encoding logarithmic is 'x', but it is a number",
+        ),
+        (lambda: encode.from_meta({"kind": ["binary"]}), "there is no encoding"),
         (lambda: encode.Binary().encode(np.zeros((2, 4))), "dtype float64"),
         (lambda: encode.Binary().encode(np.zeros(4, np.uint8)), r"shape \(4,\)"),
         (lambda: encode.Binary().decode(np.zeros(4)), "they are integers"),

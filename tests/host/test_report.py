@@ -105,3 +105,12 @@ def test_labels_have_to_suit():
     inference = fast.infer(network, np.zeros((4, 3), np.int32))
     with pytest.raises(DataError, match="labels have shape"):
         Report(network, inference, np.zeros(3, int), "x")
+
+
+def test_labels_that_no_output_stands_for():
+    case = random_case(0, batch=10)
+    labels = np.full(10, case.network.outputs)
+    inference = fast.infer(case.network, case.samples)
+    sentence = f"labels run to {case.network.outputs}, but the network has {case.network.outputs}"
+    with pytest.raises(DataError, match=sentence):
+        Report(case.network, inference, labels, "noise")

@@ -1,7 +1,7 @@
 """Training: settings, rounding, resuming, reproducibility, and networks that work."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -251,6 +251,38 @@ def test_presets_are_valid(name):
 def test_settings_out_of_range(changes, message):
     with pytest.raises(DataError, match=message):
         quick(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": "abc"}, "epochs is abc, but it is a whole number"),
+        ({"epochs": 2.5}, "epochs is 2.5, but it is a whole number"),
+        ({"batch": True}, "batch is True, but it is a whole number"),
+        ({"hidden": 300}, r"hidden is 300, but it is a list of whole numbers, such as \[300\]"),
+        ({"hidden": "300"}, "hidden is 300, but it is a list of whole numbers"),
+        ({"hidden": [300.5]}, r"hidden is \[300.5\], but it is a list of whole numbers"),
+        ({"clips": ["a", 1]}, "but it is a list of numbers, such as"),
+        ({"learning_rate": "fast"}, "learning_rate is fast, but it is a number"),
+        ({"dataset": 5}, "dataset is 5, but it is a name"),
+        ({"teacher": [1]}, "but it is a name or null"),
+        ({"encoding": "binary"}, "encoding is binary, but it is an object, such as"),
+        ({"distortion": {"rotate": 3}}, "but it is null or an object of numbers, of rotation, "),
+        ({"distortion": {"rotation": "x"}}, "but it is null or an object of numbers"),
+        ({"distortion": 3}, "distortion is 3, but it is null or an object of numbers"),
+    ],
+)
+def test_settings_of_another_type(changes, message):
+    with pytest.raises(DataError, match=message):
+        quick(**changes)
+
+
+@pytest.mark.parametrize("name", train.TrainingConfig.presets())
+def test_presets_are_settings(name):
+    """Numbers may be numpy's, and lists what JSON has."""
+    config = train.TrainingConfig.preset(name, epochs=np.int64(3), sparsity=np.float32(0.5))
+    config = replace(config, epochs=3, sparsity=0.5)
+    assert train.TrainingConfig(**json.loads(json.dumps(asdict(config)))) == config
 
 
 def test_unknown_preset_lists_the_known_ones():
