@@ -36,7 +36,7 @@ class Budget:
     lanes : tuple of int
         Of each layer.
     ways : int
-        Spikes a cycle into the last layer.
+        Spikes per cycle that the last layer takes.
     learning : bool
         Whether the build learns.
     clock_hz, constraint_hz, seed : int

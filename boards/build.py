@@ -178,7 +178,7 @@ def configure(
     neuron : str
         One of :data:`NEURONS`.
     ways : int
-        Spikes a cycle into the last layer.
+        Spikes per cycle that the last layer takes.
     learning : bool
         Build what learns; the board's own lanes of hidden layers are then rounded down to what can.
     """

@@ -198,10 +198,15 @@ class Config:
                     "can: the inputs of others spike in many steps, and a decision needs membranes"
                 )
         for index, (before, layer) in enumerate(zip(self.layers, self.layers[1:], strict=False), 1):
-            if layer.ways > 1 and (layer is not self.layers[-1] or layer.groups > 1):
+            if layer.ways > 1 and layer is not self.layers[-1]:
                 raise DataError(
                     f"layer {index} fetches {layer.ways} rows in one cycle, but only the last "
-                    "layer can, with a lane for each neuron"
+                    "layer can"
+                )
+            if layer.ways > 1 and layer.groups > 1:
+                raise DataError(
+                    f"--ways {layer.ways} needs a lane for each neuron of the last layer: "
+                    f"{layer.neurons} instead of {layer.lanes}"
                 )
             if before.groups > 1 and before.lanes % layer.ways:
                 raise DataError(
@@ -332,14 +337,16 @@ class Config:
         """
         try:
             entries: dict[str, Any] = json.loads(text)
+            if not isinstance(entries, dict) or "layers" not in entries:
+                raise ValueError('it has no "layers"')
             layers = [LayerConfig(**layer) for layer in entries.pop("layers")]
             return cls(layers, **entries)
         except RecursionError:
             raise DataError(
-                "this is no accelerator configuration: it is nested too deeply"
+                "this is not an accelerator configuration (it is nested too deeply)"
             ) from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"this is no accelerator configuration: {error}") from error
+            raise DataError(f"this is not an accelerator configuration ({error})") from error
 
     @classmethod
     def for_network(
@@ -372,7 +379,7 @@ class Config:
         if len(counts) != len(network.layers):
             raise DataError(
                 f"{len(counts)} lane counts were given, but the network has "
-                f"{len(network.layers)} layers"
+                f"{len(network.layers)} layers; give one for all layers or one for each"
             )
         layers = []
         for index, (layer, count) in enumerate(zip(network.layers, counts, strict=True)):

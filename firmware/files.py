@@ -31,9 +31,17 @@ def require_writable(*paths: str | os.PathLike[str] | None) -> None:
     Raises
     ------
     FirstspikeError
-        As :func:`write_atomically` does.
+        As :func:`write_atomically` does, or if two paths are of one file.
     """
-    for path in (Path(path) for path in paths if path is not None):
+    asked = [Path(path) for path in paths if path is not None]
+    places = [os.path.realpath(path) for path in asked]
+    for index, (path, place) in enumerate(zip(asked, places, strict=True)):
+        if place in places[:index]:
+            raise FirstspikeError(
+                f"{path} was given for two files, of which one would replace the other; choose "
+                "another name for one of them"
+            )
+    for path in asked:
         try:
             if path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -78,10 +86,18 @@ def write_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def _unwritable(path: Path, error: OSError) -> FirstspikeError:
+    left = "it was left as it was, check" if _exists(path) else "check"
     return FirstspikeError(
-        f"{path} could not be written ({error.strerror or error}); it was left as it was, check "
-        "the folder and the free space"
+        f"{path} could not be written ({error.strerror or error}); {left} the folder and the free "
+        "space"
     )
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # such as a name that is too long
+        return False
 
 
 def _umask() -> int:

@@ -567,11 +567,9 @@ class Fit:
                 f"only images of shape (n, height, width) can be distorted or shifted, and with an "
                 f"encoder; these samples have shape {x.shape}"
             )
-        if epochs < 1 or batch < 1 or shift < 0:
-            raise DataError(
-                f"epochs is {epochs}, batch is {batch} and shift is {shift}, but they are at least "
-                "1, 1 and 0"
-            )
+        for name, value, least in (("epochs", epochs, 1), ("batch", batch, 1), ("shift", shift, 0)):
+            if value < least:
+                raise DataError(f"{name} is {value}, but it is at least {least}")
         self._pupil: _Pupil
         self._pupil = _DevicePupil(pupil) if isinstance(pupil, Device) else _GoldenPupil(pupil)
         self._x, self._y = x, y

@@ -9,10 +9,14 @@ import importlib.util
 import re
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .firmware.config import Config
 from .firmware.errors import BuildError
 from .firmware.network import Network
+
+if TYPE_CHECKING:
+    from .boards.board import Board
 
 __all__ = ["cell_models", "configure", "synthesise"]
 
@@ -44,11 +48,10 @@ def synthesise(board_name: str, config: Config, clock_hz: int) -> str:
         If there is no such board, the vendor's tools finish its builds, its family's cells have no
         models, or a tool is missing or fails.
     """
-    from . import boards
     from .boards import postsynthesis
     from .sim.verilate import required_packages
 
-    board = boards.load(board_name)
+    board = _load(board_name)
     if not board.family.commands(board, constraint_hz=board.clock_hz, seed=1):
         raise BuildError(
             f"a netlist was asked for on {board_name}, but the vendor's tools make it; choose "
@@ -92,10 +95,21 @@ def cell_models(family: str) -> str:
 
 def configure(board_name: str, network: Network) -> Config:
     """What a board is built for, by default, to run a network."""
-    from . import boards
     from .boards import build
 
-    return build.configure(boards.load(board_name), network)
+    return build.configure(_load(board_name), network)
+
+
+def _load(board_name: str) -> "Board":
+    """The board that stands behind ``netlist:`` in the name of a port."""
+    from . import boards
+
+    if not board_name:
+        raise BuildError(
+            f"netlist: needs a board, as in netlist:icebreaker; choose one of "
+            f"{', '.join(boards.names())}"
+        )
+    return boards.load(board_name)
 
 
 def _read(path: Path) -> str:

@@ -69,7 +69,7 @@ class Settings:
         What place and route is asked for; higher than it can reach, so that it does what it can.
     seed : int
     ways : int
-        Spikes a cycle into the last layer.
+        Spikes per cycle that the last layer takes.
     """
 
     board: str
@@ -145,9 +145,9 @@ class Sweep(Document):
     def lead(self) -> str:
         """How it was measured, in a sentence."""
         return (
-            f"Spikes a cycle into the last layer: {self.settings.ways}. Place and route was asked "
-            f"for {self.settings.constraint_hz / 1e6:g} MHz, seed {self.settings.seed}; latencies "
-            "are at the clock that it reached."
+            f"Spikes per cycle that the last layer takes: {self.settings.ways}. Place and route "
+            f"was asked for {self.settings.constraint_hz / 1e6:g} MHz, seed {self.settings.seed}; "
+            "latencies are at the clock that it reached."
         )
 
     def table(self) -> list[tuple[str, ...]]:
@@ -252,10 +252,20 @@ def variant(network: str, bits: int) -> str:
         there.setdefault(widest, name)
     if bits not in there:
         raise DataError(
-            f"{network} was asked for with {bits}-bit weights, but there is one with "
-            f"{' or '.join(map(str, sorted(there)))} bits; choose --bits among them"
+            f"{network} was asked for with {bits}-bit weights, but there "
+            f"{_that_there_are(sorted(there))}; choose --bits among them"
         )
     return there[bits]
+
+
+def _that_there_are(bits: Sequence[int]) -> str:
+    """Words for the networks that have so many bits, such as ``are networks with 2 and 4 bits``."""
+    *most, last = map(str, bits)
+    return (
+        f"are networks with {', '.join(most)} and {last} bits"
+        if most
+        else (f"is one with {last} bits")
+    )
 
 
 def measure(settings: Settings, point: Point) -> Outcome:
@@ -325,7 +335,7 @@ def run(
     jobs : int
         Points that are measured at a time.
     again : bool
-        Whether to try those once more of which there is no build.
+        Whether to retry points that failed to build.
     progress : callable, optional
         Is told, in a sentence, of each point that is begun or finished.
     measure : callable

@@ -123,7 +123,7 @@ def test_for_network_is_the_smallest_that_fits() -> None:
         assert bits == layer.weight_bits or not (
             -(1 << (bits - 2)) <= low and high < 1 << (bits - 2)
         )
-    with pytest.raises(DataError, match="3 lane counts"):
+    with pytest.raises(DataError, match=r"3 lane counts .* layers; give one for all layers or "):
         Config.for_network(network, lanes=[1, 2, 3])
 
 
@@ -131,8 +131,8 @@ def test_ways_suit_the_layers_around_them():
     before, last = LayerConfig(8, 12, 6), LayerConfig(12, 4, 4, ways=2)
     assert Config([before, last]).layers[1].ways == 2
     for layers, message in (
-        ([before, replace(last, lanes=2)], "only the last layer can"),
         ([before, last, LayerConfig(4, 2, 2)], "only the last layer can"),
+        ([before, replace(last, lanes=2)], "--ways 2 needs a lane for each .*: 4 instead of 2"),
         ([replace(before, lanes=5), last], "the 5 lanes of layer 0 are no multiple"),
         ([replace(last, inputs=12)], "inputs come one at a time"),
     ):

@@ -110,7 +110,7 @@ def test_any_bytes_are_a_greeting_or_an_error(noise) -> None:
 def test_a_greeting_that_is_nested_too_deeply_is_an_error() -> None:
     head = Hello(CONFIG, 1).encode()[: -len(CONFIG.to_json())]
     for text in (b"[", b'{"layers":', b'{"layers":[{"inputs":'):
-        with pytest.raises(DataError, match="no accelerator configuration"):
+        with pytest.raises(DataError, match="not an accelerator configuration"):
             Hello.decode(head + 60_000 * text)
 
 

@@ -14,6 +14,7 @@ import pytest
 from firstspike.compile import compile
 from firstspike.firmware.config import Config
 from firstspike.firmware.errors import DataError, FirstspikeError, ModelFileError
+from firstspike.firmware.files import require_writable
 from firstspike.firmware.image import Image
 from firstspike.firmware.network import Layer, Network
 
@@ -196,8 +197,18 @@ def test_a_process_that_dies_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there(saved, tmp_path: Path) -> None:
-    with pytest.raises(FirstspikeError, match="none/file could not be written"):
+    with pytest.raises(
+        FirstspikeError, match=r"none/file could not be written .*; check the folder"
+    ):
         saved.save(tmp_path / "none" / "file")
+
+
+def test_two_files_in_one_place(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("file")
+    for other in ("file", "../" + tmp_path.name + "/file", "link"):
+        with pytest.raises(FirstspikeError, match="was given for two files"):
+            require_writable(tmp_path / "file", None, tmp_path / other)
+    require_writable(tmp_path / "file", tmp_path / "other")
 
 
 def test_files_get_the_usual_permissions(saved, tmp_path: Path) -> None:

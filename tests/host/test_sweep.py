@@ -111,8 +111,12 @@ def test_variants():
     assert variant("mnist-784-600-10", 8) == "mnist-784-600-10"
     assert variant("mnist-784-600-10", 4) == "mnist-784-600-10-4bit"
     assert variant("mnist-784-600-10", 2) == "mnist-784-600-10-ternary"
-    with pytest.raises(DataError, match="3-bit weights, but there is one with 2 or 4 or 8 bits"):
+    with pytest.raises(
+        DataError, match="3-bit weights, but there are networks with 2, 4 and 8 bits; "
+    ):
         variant("mnist-784-600-10", 3)
+    with pytest.raises(DataError, match="3-bit weights, but there is one with 8 bits; choose"):
+        variant("mnist-784-128-10-grey", 3)
     with pytest.raises(ModelFileError, match="is no file"):
         variant("mnist-784", 8)
 
@@ -176,8 +180,8 @@ def test_a_network_of_unknown_images_is_not_built(tmp_path):
         (["--board", "ulx3s"], 6, "there is no board ulx3s"),
         (["--bits", "5"], 3, f"{DIGITS} was asked for with 5-bit weights"),
         (["--model", "digits"], 4, "digits is no file"),
-        (["--lanes", "3,0"], 2, "0 is no whole number of at least 1"),
-        (["--ways", "3"], 2, "3 is no power of two"),
+        (["--lanes", "3,0"], 2, "0 is not a whole number of at least 1"),
+        (["--ways", "3"], 2, "3 is not a power of two"),
     ],
 )
 def test_errors_of_the_command(tmp_path, capsys, arguments, code, sentence):

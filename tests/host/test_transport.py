@@ -118,7 +118,7 @@ def test_a_port_in_use():
         ("socket://localhost", "^socket://localhost cannot be opened"),
         ("rfc2217://localhost:1", r"cannot be opened \(Connection refused\)"),
         ("model", r"^there is no port model \(did you mean model:\?\); give one of .*model:, sim:"),
-        ("sim", r"^there is no port sim \(did you mean sim:\?\); give one of "),
+        ("sims:", r"^there is no port sims: \(did you mean sim:\?\); give one of "),
     ],
 )
 def test_a_port_that_cannot_be_opened(port, sentence):

@@ -105,6 +105,8 @@ def test_boards_whose_cells_have_no_models():
         netlist_port.cell_models("vax")
     with pytest.raises(BuildError, match="there is no board ulx3s"):
         firstspike.open("netlist:ulx3s", config=TINY)
+    with pytest.raises(BuildError, match="netlist: needs a board, as in netlist:icebreaker"):
+        firstspike.open("netlist:", config=TINY)
 
 
 def test_the_default_configuration_is_the_boards():
