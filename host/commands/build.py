@@ -1,6 +1,6 @@
 """Build the bitstream of a board for a network, with tools that pip installs.
 
-The weights are no part of the bitstream: they are loaded over the link, so another network of the
+The bitstream does not contain the weights: they are loaded over the link, so another network of the
 same shape needs no build. Builds are cached by design and tool versions. There is no bitstream if
 timing is missed.
 """
@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--lanes",
         type=common.positives,
         metavar="N[,N…]",
-        help="weights a cycle, for all layers or for each (default: the board's)",
+        help="weights processed per cycle, for all layers or for each (default: the board's)",
     )
     parser.add_argument(
         "--neuron",
@@ -68,7 +68,7 @@ def _address(text: str) -> int:
     try:
         return int(text, 0)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text} is no address such as 0x100000") from error
+        raise argparse.ArgumentTypeError(f"{text} is not an address such as 0x100000") from error
 
 
 class _Display:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..sim.faults import FaultyLine
 
 __all__ = [
+    "DEFAULT_LANES",
     "DEFAULT_NETWORK",
     "WAYS",
     "Batch",
@@ -39,6 +40,7 @@ __all__ = [
     "add_network",
     "add_output",
     "add_ways",
+    "check_dataset",
     "compare",
     "data_for",
     "emit",
@@ -56,10 +58,14 @@ __all__ = [
     "read_config",
     "say",
     "suggest",
+    "superfluous",
     "widen",
 ]
 
 DEFAULT_NETWORK = "mnist-784-600-10"
+
+#: Lanes of each layer.
+DEFAULT_LANES = 64
 
 #: What ``--ways`` takes.
 WAYS = (1, 2, 4, 8, 16, 32)
@@ -72,7 +78,7 @@ def positive(text: str) -> int:
     except ValueError:
         value = 0
     if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no whole number of at least 1")
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
     return value
 
 
@@ -83,7 +89,7 @@ def non_negative(text: str) -> int:
     except ValueError:
         value = -1
     if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is no whole number of at least 0")
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 0")
     return value
 
 
@@ -99,7 +105,7 @@ def megahertz(text: str) -> int:
     except (ValueError, OverflowError):
         value = 0
     if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no frequency in MHz")
+        raise argparse.ArgumentTypeError(f"{text} is not a frequency in MHz")
     return value
 
 
@@ -107,7 +113,9 @@ def _ways(text: str) -> int:
     """As many spikes a cycle as the gateware can be built for, as an argument's type."""
     value = positive(text)
     if value not in WAYS:
-        raise argparse.ArgumentTypeError(f"{text} is no power of two from {WAYS[0]} to {WAYS[-1]}")
+        raise argparse.ArgumentTypeError(
+            f"{text} is not a power of two from {WAYS[0]} to {WAYS[-1]}"
+        )
     return value
 
 
@@ -152,9 +160,9 @@ def add_config(parser: argparse.ArgumentParser) -> "argparse._MutuallyExclusiveG
     choice.add_argument(
         "--lanes",
         type=positives,
-        default=[64],
+        default=[DEFAULT_LANES],
         metavar="N[,N…]",
-        help="weights a cycle, for all layers or for each (default: 64)",
+        help=f"weights processed per cycle, for all layers or for each (default: {DEFAULT_LANES})",
     )
     choice.add_argument(
         "--config",
@@ -179,7 +187,8 @@ def add_learning(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--learning",
         action="store_true",
-        help="build what learns; its currents are as wide as any weights may need",
+        help="build an accelerator that can learn; its currents are as wide as any weights may "
+        "need",
     )
 
 
@@ -190,7 +199,7 @@ def add_ways(parser: argparse.ArgumentParser) -> None:
         type=_ways,
         default=1,
         metavar="N",
-        help="spikes a cycle into the last layer, a power of two (default: 1)",
+        help="spikes per cycle that the last layer takes, a power of two (default: 1)",
     )
 
 
@@ -326,9 +335,9 @@ def load_config(options: argparse.Namespace, network: Network | None) -> Config:
         is given beside the file that it says already.
     """
     if options.config is not None:
-        if superfluous := _superfluous(options):
+        if given := superfluous(options):
             raise DataError(
-                f"{superfluous} and --config were given, but a configuration says all that is "
+                f"{given} and --config were given, but a configuration says all that is "
                 "built; leave out one of them"
             )
         return read_config(Path(options.config))
@@ -340,8 +349,9 @@ def load_config(options: argparse.Namespace, network: Network | None) -> Config:
     )
 
 
-def _superfluous(options: argparse.Namespace) -> str:
-    """What of :func:`add_config`'s arguments is given and has no effect beside ``--config``."""
+def superfluous(options: argparse.Namespace) -> str:
+    """What of :func:`add_config`'s arguments is given and has no effect beside ``--config``, or
+    where something else says what is built; empty if there is nothing."""
     given = {
         "--neuron": options.neuron != NEURONS[0],
         "--ways": options.ways != 1,
@@ -365,9 +375,9 @@ def read_config(path: Path) -> Config:
     if content.startswith(b"firstspike image"):
         return Image.load(path).config
     try:
-        return Config.from_json(content.decode())
-    except ValueError as error:
-        raise ModelFileError(f"{path}: {error}") from error
+        return Config.from_json(content.decode(errors="replace"))
+    except DataError as error:
+        raise ModelFileError(f"{path} {str(error).removeprefix('this ')}") from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -390,12 +400,25 @@ class Batch:
     labels: np.ndarray
 
 
-def load_dataset(name: str, *, progress: bool) -> "Dataset":
-    """Load a data set, or say what name may have been meant."""
+def check_dataset(name: str) -> None:
+    """Refuse the name of a data set that there is not.
+
+    Raises
+    ------
+    DataError
+        If it is neither one that is known nor that of a ``.npz`` file.
+    """
     from .. import data
 
     if not name.endswith(".npz") and name not in data.NAMES:
         raise DataError(f"there is no data set {name}{suggest(name, data.NAMES)}")
+
+
+def load_dataset(name: str, *, progress: bool) -> "Dataset":
+    """Load a data set, or say what name may have been meant."""
+    from .. import data
+
+    check_dataset(name)
     return data.load(name, progress=progress)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from .. import compile as compile_network
 from ..device import open as open_device
 from ..firmware.config import Config
+from ..firmware.errors import DataError
 from ..firmware.files import require_writable, write_atomically
 from ..firmware.packed import c_source, pack
 from ..shipped import load_network
@@ -48,6 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    _check(options)
     name = Path(options.network).stem
     output = options.output or f"{name}{_SUFFIXES[options.format]}"
     require_writable(output)
@@ -74,6 +76,19 @@ def run(options: argparse.Namespace) -> None:
         "regions": sizes,
     }
     common.emit(options, values, f"{output}: {network}\n{describe(config)}")
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse what would be ignored."""
+    if options.baud is not None and options.port is None:
+        raise DataError("--baud goes with --port, which was not given; leave it out")
+    for target in ("board", "port"):
+        given = common.superfluous(options)
+        if getattr(options, target) is not None and given:
+            raise DataError(
+                f"{given} and --{target} were given, but the {target} says what is built; leave "
+                f"{given} out, or give the configuration as --config"
+            )
 
 
 def describe(config: Config) -> str:

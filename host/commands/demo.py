@@ -59,8 +59,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     from ..sim import fast
 
-    folder = make_folder(options.out)
     network, batch, notes = _choose(options)
+    folder = make_folder(options.out)
     image = compile_network(network)
     common.say(options, f"{batch.dataset}: {len(batch.samples)} images, golden model")
     inference = fast.infer(network, batch.samples)

@@ -17,6 +17,9 @@ EXAMPLES = (
     "encoding mnist-784-128-10-grey -o encoding.pdf",
 )
 
+#: Pictures of one sample; the others are of all.
+_OF_ONE_SAMPLE = ("raster", "encoding")
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -25,7 +28,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     common.add_network(parser)
     common.add_data(parser)
     parser.add_argument(
-        "--sample", type=int, default=0, metavar="I", help="which sample, from 0 (default: 0)"
+        "--sample",
+        type=int,
+        metavar="I",
+        help="which sample raster and encoding show, from 0 (default: 0)",
     )
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the picture")
     common.add_output(parser)
@@ -35,19 +41,25 @@ def run(options: argparse.Namespace) -> None:
     from .. import encode
     from ..sim import fast
 
+    if options.sample is not None and options.kind not in _OF_ONE_SAMPLE:
+        raise DataError(
+            f"--sample goes with {' and '.join(_OF_ONE_SAMPLE)}, but {options.kind} shows all "
+            "samples; leave it out"
+        )
     plots.require_savable(options.output)
     network = load_network(options.network)
     batch = common.load_batch(options, network)
-    if not 0 <= options.sample < len(batch.samples):
+    sample = options.sample or 0
+    if not 0 <= sample < len(batch.samples):
         raise DataError(
-            f"sample {options.sample} was asked for, but there are {len(batch.samples)}, from 0"
+            f"sample {sample} was asked for, but there are {len(batch.samples)}, from 0"
         )
     if options.kind == "raster":
-        label = batch.labels[options.sample]
-        title = f"{batch.dataset}, sample {options.sample}, class {label}"
-        figure = plots.raster(network, batch.samples[options.sample], title=title)
+        label = batch.labels[sample]
+        title = f"{batch.dataset}, sample {sample}, class {label}"
+        figure = plots.raster(network, batch.samples[sample], title=title)
     elif options.kind == "encoding":
-        image = batch.images[options.sample]
+        image = batch.images[sample]
         encoder = encode.from_meta(network.meta["encoding"])
         figure = encode.plot_encoding(encoder, image if image.ndim == 2 else image[None])
     elif options.kind == "steps":

@@ -2,8 +2,8 @@
 
 FILE holds float matrices weights_0, weights_1 … of shape (inputs, neurons), relative to a
 threshold of 1, and becomes a network. If it is a network already, --k changes its time constant:
-the weights stay, thresholds and steps are scaled. --rows takes the weights of those inputs away
-that spike most rarely in the training images, until so many weight rows are left.
+the weights stay, thresholds and steps are scaled. --rows removes the weights of those inputs that
+spike most rarely in the training images, until so many weight rows are left.
 """
 
 import argparse
@@ -76,6 +76,8 @@ def _encoding(text: str) -> dict[str, object]:
 
 def run(options: argparse.Namespace) -> None:
     require_writable(options.output)
+    if options.dataset is not None:
+        common.check_dataset(options.dataset)
     network = _change(options) or _round(options)
     network.save(options.output)
     values = {"output": options.output, "shape": list(network.shape), "steps": network.steps}
@@ -99,7 +101,17 @@ def _change(options: argparse.Namespace) -> Network | None:
             f"{options.file} is a network already, which takes --k and --rows alone"
             + (f", not --{given[0]}" if given else "")
         )
+    if options.dataset is not None and options.rows is None:
+        raise DataError(
+            f"--dataset goes with --rows where {options.file} is a network already; leave it out"
+        )
     if options.rows is not None:
+        there = int(network.layers[0].weights.any(axis=1).sum())
+        if options.rows > there:
+            raise DataError(
+                f"{options.rows} weight rows were to be kept, but {options.file} has {there}; "
+                "choose fewer"
+            )
         dataset, encoder = common.data_for(options, network)
         network = prune(network, encoder.encode(dataset.x_train), rows=options.rows)
     if options.k is not None:
@@ -111,6 +123,11 @@ def _round(options: argparse.Namespace) -> Network:
     from .. import encode
     from ..quantise import quantise
 
+    if options.rows is not None:
+        raise DataError(
+            f"--rows goes with a network, but {options.file} holds float weights; quantise them "
+            "without it, then give --rows for the network"
+        )
     encoder = encode.from_meta(options.encoding or {"kind": "binary"})
     meta = {"name": Path(options.output).stem, "encoding": encoder.to_meta()}
     if options.dataset:

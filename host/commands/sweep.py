@@ -44,9 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="points to build side by side (default: 2)",
     )
-    parser.add_argument(
-        "--again", action="store_true", help="try those once more of which there is no build"
-    )
+    parser.add_argument("--again", action="store_true", help="retry points that failed to build")
     parser.add_argument(
         "-o", "--output", required=True, metavar="FOLDER", help="folder of the results"
     )

@@ -22,6 +22,9 @@ EXAMPLES = (
 #: Random networks that share a build, which takes far longer than they do.
 _PER_BUILD = 50
 
+#: Samples of a network, by default.
+_COUNT = 200
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     common.add_network(parser, nargs="?")
@@ -31,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="verify N random networks, from --seed on (default: 0), instead of one",
     )
-    common.add_data(parser, 200)
+    common.add_data(parser, _COUNT)
     common.add_config(parser)
     common.add_output(parser)
 
@@ -40,9 +43,25 @@ def run(options: argparse.Namespace) -> None:
     if (options.network is None) == (options.random is None):
         raise DataError("verify takes either a network or --random N; give one of them")
     if options.random:
+        if given := _unsuitable(options):
+            raise DataError(
+                f"{given} was given with --random, which chooses networks, samples and builds "
+                "itself; leave it out"
+            )
         _verify_random(options)
     else:
         _verify_network(options)
+
+
+def _unsuitable(options: argparse.Namespace) -> str:
+    """What is given and has no effect beside ``--random``; empty if there is nothing."""
+    given = {
+        "--dataset": options.dataset is not None,
+        "--count": options.count != _COUNT,
+        "--lanes": options.lanes != [common.DEFAULT_LANES],
+        "--config": options.config is not None,
+    }
+    return next((name for name, is_given in given.items() if is_given), common.superfluous(options))
 
 
 def _verify_network(options: argparse.Namespace) -> None:

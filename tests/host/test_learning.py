@@ -394,7 +394,7 @@ def narrowed(network):
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["--seed", "-1"], 2, "-1 is no whole number of at least 0"),
+        (["--seed", "-1"], 2, "-1 is not a whole number of at least 0"),
         (["--margin", "64", "--port", "model:"], 3, "the margin is 64 steps, but the network runs"),
         (["--margin", "64"], 3, "runs for 64; give a margin of 0 to 63"),
     ],
