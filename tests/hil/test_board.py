@@ -58,7 +58,7 @@ def test_it_goes_on_where_a_program_stopped(port):
         case = random_case(5, config=device.config, batch=64)
         model = device.load(case.network).crc
         requests = [Request(op, model, data) for op, data in map(encode_sample, case.samples)]
-        answers = device._link.stream(requests)
+        answers = device.link.stream(requests)
         next(answers)
         answers.close()
     with firstspike.open(**port) as device:
