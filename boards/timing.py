@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ..firmware.errors import BuildError
-from .netlist import TOP, Netlist
+from .cells import TOP, Netlist
 
 __all__ = ["CriticalPath", "Segment", "Timing"]
 
