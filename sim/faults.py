@@ -10,11 +10,11 @@ from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 
 import numpy as np
 
 from ..firmware.errors import DataError, DeviceLost
+from ..firmware.suggest import suggest
 from ..firmware.transport import Transport, VirtualTransport
 from .virtual_board import BITS_A_BYTE
 
@@ -110,9 +110,7 @@ def _parse(text: str) -> tuple[Faults, Faults, int | None]:
         if not name:
             raise DataError(f"{part} names no fault; write one as in flip=1e-3")
         if name not in kinds:
-            near = get_close_matches(name, kinds, 1)
-            meant = f" (did you mean {near[0]}?)" if near else f"; there are {', '.join(kinds)}"
-            raise DataError(f"there is no fault {name}{meant}")
+            raise DataError(f"there is no fault {name}{suggest(name, kinds)}")
         if name in given:
             raise DataError(
                 f"{name} is given twice; give it once, with two numbers as in "

@@ -349,7 +349,7 @@ def test_a_board_that_is_reset_forgets(kind, boots):
     [
         ("flips=1", r"there is no fault flips \(did you mean flip\?\)$"),
         ("sede=1", r"there is no fault sede \(did you mean seed\?\)$"),
-        ("xyz=1", "there is no fault xyz; there are flip, drop, .*, seed$"),
+        ("xyz=1", r"there is no fault xyz \(there are flip, drop, .*, seed\)$"),
         ("=5", "^=5 names no fault; write one as in flip=1e-3$"),
         ("flip=1,drop=0,flip=0", "flip is given twice; give it once"),
         ("seed=1,seed=1", "seed is given twice"),
