@@ -7,9 +7,18 @@ import importlib
 
 from ..firmware.errors import BuildError
 from ..firmware.suggest import suggest
-from .board import Board, Family, PlannedMemory, Resources, Step
+from .board import LARGE_RAM_BITS, Board, Family, PlannedMemory, Resources, Step
 
-__all__ = ["Board", "Family", "PlannedMemory", "Resources", "Step", "load", "names"]
+__all__ = [
+    "LARGE_RAM_BITS",
+    "Board",
+    "Family",
+    "PlannedMemory",
+    "Resources",
+    "Step",
+    "load",
+    "names",
+]
 
 _NAMES = (
     "ulx3s-85f",

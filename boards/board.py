@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
     from .clocks import ClockPlan
 
-__all__ = ["Board", "Family", "PlannedMemory", "Resources", "Step"]
+__all__ = ["LARGE_RAM_BITS", "Board", "Family", "PlannedMemory", "Resources", "Step"]
+
+#: Bits of one large RAM.
+LARGE_RAM_BITS = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,8 @@ class Family(Protocol):
         Such as ``ecp5``.
     block_ram_bits : int
         Bits of one block RAM.
+    lut_bits : int
+        Bits that a LUT can hold as memory, at most.
     cells : mapping
         What one cell takes, by its type, both in Yosys's netlists and in nextpnr's reports.
     memory_cells : mapping
@@ -120,6 +125,7 @@ class Family(Protocol):
 
     name: str
     block_ram_bits: int
+    lut_bits: int
     cells: Mapping[str, Resources]
     memory_cells: Mapping[str, str]
     bitstream: str

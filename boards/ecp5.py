@@ -93,6 +93,7 @@ class _Ecp5(Family):
 
     name = "ecp5"
     block_ram_bits = 18_432
+    lut_bits = 16
     cells: Mapping[str, Resources] = {
         # Yosys
         "LUT4": Resources(luts=1),

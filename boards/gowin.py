@@ -104,6 +104,7 @@ class _Gowin(Family):
 
     name = "gowin"
     block_ram_bits = 18_432
+    lut_bits = 16
     cells: Mapping[str, Resources] = {
         # Yosys
         **{f"LUT{inputs}": Resources(luts=1) for inputs in (1, 2, 3, 4)},

@@ -92,6 +92,7 @@ class _Ice40(Family):
 
     name = "ice40"
     block_ram_bits = 4_096
+    lut_bits = 0
     cells: Mapping[str, Resources] = {
         # Yosys
         "SB_LUT4": Resources(luts=1),

@@ -85,6 +85,7 @@ class _Series7(Family):
 
     name = "xilinx"
     block_ram_bits = 18_432
+    lut_bits = 64
     cells: Mapping[str, Resources] = {
         **{f"LUT{inputs}": Resources(luts=1) for inputs in range(1, 7)},
         **{name: Resources(ffs=1) for name in ("FDRE", "FDSE", "FDCE", "FDPE")},

@@ -45,13 +45,15 @@ def compile(
     DataError
         If ``has_row`` does not suit the network.
     BuildError
-        If there is no such board.
+        If there is no such board, or its memory cannot hold the weights.
     """
     if board is not None:
         from .boards import load
         from .boards.build import configure
+        from .boards.fit import check_weights
 
         config = configure(load(board), network)
+        check_weights(load(board), config)
     if config is None:
         config = Config.for_network(network)
     if len(network.layers) != len(config.layers):

@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
     lines = [f"{'board':<17}{'part':<22}{'LUTs':>7}  {'RAM (kbit)':>10}  {'clock':>9}  {'baud':>8}"]
     for entry in values:
         memory = entry["resources"]["block_rams"] * entry["block_ram_bits"] / 1024
-        memory += entry["resources"]["large_rams"] * 256
+        memory += entry["resources"]["large_rams"] * boards.LARGE_RAM_BITS / 1024
         lines.append(
             f"{entry['name']:<17}{entry['part']:<22}{entry['resources']['luts']:>7}  "
             f"{memory:>10.0f}  {entry['clock_hz'] / 1e6:>5.4g} MHz  {entry['baud']:>8}  "

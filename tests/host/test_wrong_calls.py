@@ -181,6 +181,11 @@ def files(folder):
             3,
             "the network has 2 layers; give one for all layers or one for each",
         ),
+        (
+            ["compile", "mnist-784-600-10", "--board", "icebreaker"],
+            6,
+            "kbit of weights, but icebreaker has at most 1144 kbit of memory; quantise",
+        ),
         (["build", "--board", "icebraker"], 6, "no board icebraker (did you mean icebreaker?)"),
     ],
 )
