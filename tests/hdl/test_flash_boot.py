@@ -49,6 +49,12 @@ SAMPLES = np.random.default_rng(3).integers(-1, 24, (40, 12)).astype(np.int32)
 EXPECTED = fast.infer(NETWORK, SAMPLES)
 
 
+#: Of what takes long and does not depend on them.
+at_one_clock = pytest.mark.parametrize(
+    "booted", [BUILDS["48 MHz"]], ids=["48 MHz"], indirect=True, scope="module"
+)
+
+
 class Booted:
     """A device with a flash, which is switched on anew with other contents as often as need be."""
 
@@ -126,6 +132,7 @@ def test_a_reset_while_it_boots(booted):
     assert booted.backend._line.flash.asleep == 0
 
 
+@at_one_clock
 @pytest.mark.parametrize("change", [0x01, 0x80, 0xFF])
 def test_a_byte_that_is_wrong_anywhere(booted, change):
     for place in range(len(CONTENTS)):
@@ -135,6 +142,7 @@ def test_a_byte_that_is_wrong_anywhere(booted, change):
     assert booted.boot(CONTENTS) == IMAGE.crc
 
 
+@at_one_clock
 def test_a_byte_that_has_become_zero_or_was_never_written(booted):
     for place in range(0, len(CONTENTS)):
         for value in (0x00, 0xFF):
@@ -143,11 +151,13 @@ def test_a_byte_that_has_become_zero_or_was_never_written(booted):
             assert booted.boot(bytes(damaged)) == (IMAGE.crc if damaged == CONTENTS else 0), place
 
 
+@at_one_clock
 def test_an_image_that_was_cut_off(booted):
     for length in range(0, len(CONTENTS), 3):
         assert booted.boot(CONTENTS[:length]) == 0, length
 
 
+@at_one_clock
 def test_an_image_that_was_half_overwritten(booted):
     """At any place, so that frames of two models follow each other and each is right."""
     other = write_flash(OTHER)
