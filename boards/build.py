@@ -24,7 +24,7 @@ from .tools import Progress, find_all
 if TYPE_CHECKING:
     from .top import Top
 
-__all__ = ["NEURONS", "Build", "build", "configure"]
+__all__ = ["NEURONS", "Build", "build", "check_flash", "configure"]
 
 #: Choices of the first layer's neurons; ``auto`` takes the smallest that suit the network.
 NEURONS = ("auto", "current", "sum")
@@ -209,12 +209,23 @@ def configure(
     return replace(config, layers=layers)
 
 
-def _check_flash(board: Board, address: int) -> None:
+def check_flash(board: Board) -> None:
+    """Refuse a board that cannot boot a model from its flash.
+
+    Raises
+    ------
+    DataError
+        If it has no flash that the design can read.
+    """
     if board.flash is None:
         raise DataError(
             f"{board.name} has no flash that a model could be booted from; build without "
             "--boot-flash and load the model over the link"
         )
+
+
+def _check_flash(board: Board, address: int) -> None:
+    check_flash(board)
     if address not in range(0, _FLASH_BYTES, _FLASH_BLOCK):
         raise DataError(
             f"the flash was to hold a model at {address:#x}, but it is written in blocks of "

@@ -3,11 +3,11 @@
 import importlib
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
 
 from .firmware import __version__
 from .firmware.errors import FirstspikeError
 
+TYPE_CHECKING = False  # to import that of typing would take longer than all the rest
 if TYPE_CHECKING:
     from .compile import compile
     from .device import Device, Result, open
@@ -46,12 +46,14 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_MODULES[name], __name__), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(_MODULES[name], __name__), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
@@ -62,7 +64,7 @@ class _Package(ModuleType):
     """This package, in which ``compile`` is the function whoever imports the module it is in."""
 
     @property
-    def compile(self) -> Any:
+    def compile(self) -> object:
         return importlib.import_module(".compile", __name__).compile
 
     @compile.setter

@@ -25,6 +25,7 @@ from firstspike.firmware.config import LayerConfig
 from firstspike.firmware.image import Image
 from firstspike.firmware.network import Network
 from firstspike.firmware.packed import c_source, pack
+from firstspike.parser import build_parser
 from firstspike.schedule import Schedule
 from firstspike.sim.pty import PseudoTerminal
 from firstspike.sim.virtual_board import ModelBackend
@@ -91,7 +92,7 @@ def start(*arguments, **options):
 
 
 def subparsers():
-    parser = cli.build_parser()
+    parser = build_parser()
     (action,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
     return action.choices
 
@@ -109,7 +110,7 @@ def test_every_command_has_help_with_examples(name, capsys):
 @pytest.mark.parametrize("name", COMMANDS)
 def test_examples_parse(name):
     for example in COMMANDS[name].EXAMPLES:
-        cli.build_parser().parse_args([name, *example.split()])
+        build_parser().parse_args([name, *example.split()])
 
 
 @pytest.mark.parametrize("name", COMMANDS)
