@@ -8,9 +8,8 @@ from .packet_buffer import PacketBuffer
 
 __all__ = ["CobsDecoder", "CobsEncoder", "decoded_byte", "packet_byte"]
 
-#: Bytes without a zero that one code byte can announce, and its value then.
+#: Bytes without a zero that one code byte can announce.
 _FULL_RUN = 254
-_FULL_CODE = 0xFF
 
 
 #: A byte of a packet; ``last`` marks its last one.
@@ -26,6 +25,12 @@ class CobsDecoder(wiring.Component):
     A zero ends whatever came before it, complete or not. Zeros with nothing between them are
     skipped.
 
+    Parameters
+    ----------
+    full_run : int
+        Bytes without a zero that one code byte can announce, 254 in COBS; fewer are of use to
+        proofs.
+
     Members
     -------
     i : In(stream)
@@ -36,7 +41,8 @@ class CobsDecoder(wiring.Component):
     Latency: none, the path is combinational. Throughput: a byte a cycle.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, full_run: int = _FULL_RUN) -> None:
+        self._full_run = full_run
         super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(decoded_byte))})
 
     def elaborate(self, platform: object) -> Module:
@@ -73,7 +79,7 @@ class CobsDecoder(wiring.Component):
             with m.Elif(is_code):
                 m.d.sync += [
                     left.eq(self.i.payload - 1),
-                    zero_due.eq(self.i.payload != _FULL_CODE),
+                    zero_due.eq(self.i.payload != self._full_run + 1),
                 ]
             with m.Else():
                 m.d.sync += left.eq(left - 1)
@@ -83,6 +89,11 @@ class CobsDecoder(wiring.Component):
 
 class CobsEncoder(wiring.Component):
     """Recodes packets without zero bytes and ends each with a zero.
+
+    Parameters
+    ----------
+    full_run : int
+        As of :class:`CobsDecoder`.
 
     Members
     -------
@@ -95,14 +106,15 @@ class CobsEncoder(wiring.Component):
     Throughput: a byte a cycle, less a cycle for each full run and two for each packet.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, full_run: int = _FULL_RUN) -> None:
+        self._full_run = full_run
         super().__init__({"i": In(stream.Signature(packet_byte)), "o": Out(stream.Signature(8))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
 
         # Each code with its run is a packet whose head, the code, is known last. Two full runs fit.
-        m.submodules.runs = runs = PacketBuffer(8, 2 * (_FULL_RUN + 1), headed=True)
+        m.submodules.runs = runs = PacketBuffer(8, 2 * (self._full_run + 1), headed=True)
         connect(m, runs.o, wiring.flipped(self.o))
 
         code = Signal(8, init=1)
@@ -133,7 +145,7 @@ class CobsEncoder(wiring.Component):
                         m.d.sync += last.eq(self.i.p.last)
                         with m.If(self.i.p.last):
                             m.next = "close"
-                        with m.Elif((self.i.p.data != 0) & (code == _FULL_RUN)):
+                        with m.Elif((self.i.p.data != 0) & (code == self._full_run)):
                             m.next = "close"
             with m.State("close"):
                 m.d.comb += runs.i.valid.eq(1)
@@ -141,7 +153,7 @@ class CobsEncoder(wiring.Component):
                 with m.If(runs.i.ready):
                     m.next = "run"
                     # A full run hides the empty one that still has to end the packet.
-                    with m.If(last & (code != _FULL_CODE)):
+                    with m.If(last & (code != self._full_run + 1)):
                         m.next = "end"
                     with m.Elif(last):
                         m.next = "close"

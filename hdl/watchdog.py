@@ -23,8 +23,8 @@ def longest_sample(config: Config) -> int:
 
     As if nothing overlapped: all inputs spike, every neuron does, no output does before the last
     step, and each token and each step goes through all layers before the next begins. A sample to
-    learn from also draws for each hidden neuron, group by group, and fetches all those rows a second
-    time.
+    learn from also draws for each hidden neuron, group by group, and fetches all those rows a
+    second time.
     """
     layers = config.layers
     arriving = [config.inputs, *(layer.neurons for layer in layers[:-1])]
@@ -58,6 +58,8 @@ class Watchdog(wiring.Component):
     Parameters
     ----------
     config : Config
+    limit : int, optional
+        In place of :func:`stall_limit`; a power of two.
 
     Members
     -------
@@ -78,8 +80,8 @@ class Watchdog(wiring.Component):
     Latency: none.
     """
 
-    def __init__(self, config: Config) -> None:
-        self._limit = stall_limit(config)
+    def __init__(self, config: Config, limit: int | None = None) -> None:
+        self._limit = stall_limit(config) if limit is None else limit
         events = stream.Signature(event_layout(config))
         results = stream.Signature(result_layout(config))
         super().__init__(
