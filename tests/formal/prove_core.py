@@ -12,7 +12,7 @@ def _config() -> Config:
     return Config([layer], 2)
 
 
-@prove(Method.BOUNDED, 17, cover=22)
+@prove(Method.BOUNDED, 17, cover=17)
 def results(m: Module) -> None:
     """A sample gets one result, after it has begun and before the next begins, and the result stays
     as it is until it is taken; while a sample is in it the core is not idle."""

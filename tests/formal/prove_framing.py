@@ -158,8 +158,8 @@ def idle(m: Module) -> None:
     claim(m, given(joined, same), "the same follows, whatever was before")
     reached(m, joined & first.commit, "a frame comes after garbage")
 
-    registers = [dict(inside.registers()) for inside in insides]
-    for (name, register), other in zip(registers[0].items(), registers[1].values(), strict=True):
+    pairs = zip(*(inside.registers() for inside in insides), strict=True)
+    for (name, register), (_, other) in pairs:
         if name != "delay":
             claim(m, given(joined, register == other), f"{name} is the same")
             for inside, mine in zip(insides, (register, other), strict=True):

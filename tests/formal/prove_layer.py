@@ -1,5 +1,7 @@
 """A whole layer, pipelined and in groups, against the neurons of the specification."""
 
+from types import SimpleNamespace
+
 from amaranth.hdl import Array, Cat, Module, Mux, Shape, Signal
 from amaranth.lib import wiring
 from firstspike.firmware.config import Config, LayerConfig, Region
@@ -10,6 +12,7 @@ from prove import Method, prove
 from watch import (
     Inside,
     any_constant,
+    any_value,
     assume,
     claim,
     free,
@@ -100,7 +103,8 @@ def _sizes(*shapes: tuple[int, int]) -> dict[str, dict[str, Config]]:
 
 @prove(Method.BOUNDED, 12, long_depth=15, cover=12, sizes=_sizes((3, 2), (3, 1)))
 def groups(m: Module, config: Config) -> None:
-    """A layer in several groups does what one in a single group is proved to do."""
+    """A layer in several groups does what one in a single group is proved to do: in the first
+    cycles of its first sample, in which two or three tokens go through all its groups."""
     _arithmetic(m, config)
 
 
@@ -216,3 +220,33 @@ def _arithmetic(m: Module, config: Config) -> tuple[Inside, list[_Neuron]]:
     claim(m, given(dut.o.valid, found == late["membranes"]), "its membranes are right")
     reached(m, dut.o.valid & dut.o.spikes[0] & (used != 0), "a neuron spikes")
     return inside, neurons
+
+
+@prove(
+    Method.INDUCTION,
+    3,
+    cover=5,
+    sizes={f"{ways} ways": {"ways": ways} for ways in (2, 4, 8)},
+)
+def gather(m: Module, ways: int) -> None:
+    """A layer with several ways adds up the weights of those that have a spike, without overflow
+    and after a fixed time."""
+    layer = LayerConfig(8, 2, 2, weight_bits=3, ways=ways)
+    spikes = any_value(m, ways, "spikes")
+    words = [[any_value(m, Shape(3, signed=True), "weight") for _ in range(2)] for _ in range(ways)]
+    # Of the layer it needs no more than this.
+    part = SimpleNamespace(layer=layer, weights=[SimpleNamespace(data=word) for word in words])
+    totals = Layer._gather(part, m, spikes)
+    for lane, total in enumerate(totals):
+        expected = Signal(Shape(8, signed=True))
+        m.d.comb += expected.eq(
+            sum(Mux(spike, word[lane], 0) for spike, word in zip(spikes, words, strict=True))
+        )
+        for _ in range(layer.gather_cycles):
+            expected = past(m, expected)
+        age = Signal(range(4))
+        with m.If(age < layer.gather_cycles):
+            m.d.sync += age.eq(age + 1)
+        known = age == layer.gather_cycles
+        claim(m, given(known, total == expected), "it is the sum of the weights")
+    reached(m, known & (total == -4 * ways), "all are at their least")

@@ -12,6 +12,12 @@ SIZES = {
     }
     for b, i, v, k in [(8, 16, 20, 4), (8, 16, 16, 1), (8, 12, 32, 8), (2, 8, 8, 2)]
 }
+#: Several ways add up their weights before one neuron sees them.
+WAYS = {
+    "b=3 i=8 v=10 k=2, 4 ways": {
+        "layer": LayerConfig(4, 1, 1, weight_bits=3, current_bits=8, membrane_bits=10, k=2, ways=4)
+    }
+}
 
 
 class _Column:
@@ -21,12 +27,18 @@ class _Column:
 
     def __init__(self, m: Module, layer: LayerConfig, *, largest: int) -> None:
         bits = layer.current_bits
-        self.weight = any_value(m, Shape(layer.weight_bits, signed=True), "weight")
+        one = Shape(layer.weight_bits, signed=True)
+        weights = [any_value(m, one, f"weight_{way}") for way in range(layer.ways)]
+        # Wide enough for them all, whatever the component takes.
+        self.weight = Signal(Shape(layer.weight_bits + layer.ways, signed=True))
         self.comes = Signal()
         self.low = Signal(Shape(bits + 1, signed=True))
         self.high = Signal(Shape(bits + 1, signed=True))
-        low = Mux(self.comes & (self.weight < 0), self.low + self.weight, self.low)
-        high = Mux(self.comes & (self.weight > 0), self.high + self.weight, self.high)
+        low, high = self.low, self.high
+        for weight in weights:
+            low = Mux(self.comes & (weight < 0), low + weight, low)
+            high = Mux(self.comes & (weight > 0), high + weight, high)
+        m.d.comb += self.weight.eq(sum(weights))
         m.d.sync += [self.low.eq(low), self.high.eq(high)]
         assume(m, (low >= -(1 << (bits - 1))) & (high <= largest))
         claim(m, (self.low <= 0) & (self.high >= 0), "the bounds lie on both sides of 0")
@@ -35,7 +47,7 @@ class _Column:
         return (self.low <= value) & (value <= self.high)
 
 
-@prove(Method.INDUCTION, 2, cover=6, sizes=SIZES)
+@prove(Method.INDUCTION, 2, cover=6, sizes=SIZES | WAYS)
 def arithmetic(m: Module, layer: LayerConfig) -> None:
     """Whatever weights and steps come, a neuron's current and membrane are those of the
     specification in numbers without bound: the current never overflows, the membrane saturates at

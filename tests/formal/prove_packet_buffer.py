@@ -53,7 +53,8 @@ class _Count:
 @prove(Method.INDUCTION, 2, cover=9, sizes=SIZES)
 def order(m: Module, depth: int, headed: bool = False) -> None:
     """Committed items come out, each once and in their order, and no others: none is lost, made up
-    or out of turn, and a discard takes exactly what was not committed."""
+    or out of turn, and a discard takes exactly what was not committed. No slot of the memory is
+    read in the cycle in which it is written."""
     dut = PacketBuffer(2, depth, headed=headed)
     inside = Inside(m, dut)
     free(m, dut)
@@ -99,6 +100,13 @@ def order(m: Module, depth: int, headed: bool = False) -> None:
     )
     slot = inside.word("memory", (inside["tail"] + ahead - dut.o.valid)[: (depth - 1).bit_length()])
     claim(m, given(followed & ~leaves, slot == item), "the item is in its slot")
+
+    written = (Mux(dut.commit, inside["base"], inside["head"]) if headed else inside["head"]) - (
+        inside["read__addr"]
+    )
+    both = count.push & inside["read__en"]
+    other = written[: (depth - 1).bit_length()] != 0
+    claim(m, given(both, other), "no slot is read in the cycle in which it is written")
 
 
 @prove(Method.INDUCTION, 2, cover=13, sizes=SIZES)

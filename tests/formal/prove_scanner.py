@@ -1,6 +1,7 @@
 """The scanner: every spike becomes one token, in order, and the queue never overflows."""
 
 from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib.fifo import SyncFIFOBuffered
 from firstspike.firmware.config import Config, LayerConfig
 from firstspike.hdl.scanner import Scanner
 from firstspike.hdl.token import TokenKind
@@ -8,6 +9,7 @@ from prove import Method, prove
 from watch import (
     Inside,
     any_constant,
+    any_value,
     assume,
     claim,
     free,
@@ -102,6 +104,67 @@ def order(m: Module, config: Config) -> None:
     claim(m, waits < dut.latency, "tokens come in time")
     reached(m, mine & dut.o.valid & ~ends & (place == 4), "the fifth token is a spike")
     reached(m, mine & dut.o.valid & ends & (place == 4), "the fifth token ends a step")
+
+
+@prove(
+    Method.INDUCTION,
+    2,
+    cover=16,
+    sizes={f"{depth} places": {"depth": depth} for depth in (4, 16)},
+)
+def queue(m: Module, depth: int) -> None:
+    """What goes into the queue comes out, each group once and in its order: none is lost, made up
+    or out of turn, however often the queue was full."""
+    dut = SyncFIFOBuffered(width=2, depth=depth)
+    inside = Inside(m, dut)
+    m.d.comb += [
+        dut.w_data.eq(any_value(m, 2, "w_data")),
+        dut.w_en.eq(any_value(m, 1, "w_en")),
+        dut.r_en.eq(any_value(m, 1, "r_en")),
+    ]
+    push, pop = Signal(), Signal()
+    m.d.comb += [push.eq(dut.w_en & dut.w_rdy), pop.eq(dut.r_en & dut.r_rdy)]
+    held = Signal(range(depth + 2))
+    m.d.sync += held.eq(held + push - pop)
+
+    # One group, any of them, is followed on its way.
+    chosen = any_value(m, 1, "chosen")
+    followed = Signal()
+    item = Signal(2)
+    ahead = Signal(range(depth + 2))
+    with m.If(followed):
+        m.d.sync += ahead.eq(ahead - pop)
+        with m.If(pop & (ahead == 0)):
+            m.d.sync += followed.eq(0)
+    with m.Elif(push & chosen):
+        m.d.sync += [followed.eq(1), item.eq(dut.w_data), ahead.eq(held - pop)]
+    out = dut.r_rdy & followed & (ahead == 0)
+    claim(m, dut.level == held, "its level is how many it holds")
+    claim(m, held <= depth, "it holds no more than it has places")
+    claim(m, given(dut.r_rdy, held != 0), "nothing is made up")
+    claim(m, given(out, dut.r_data == item), "a group comes out in its turn, as it went in")
+    claim(m, given(past(m, (held != 0) & ~dut.r_rdy), dut.r_rdy), "it comes out in time")
+    claim(m, given(held < depth - 1, dut.w_rdy), "it takes groups while it has places")
+    was_full = Signal()
+    with m.If(held == depth):
+        m.d.sync += was_full.eq(1)
+    if depth == 4:
+        reached(m, was_full & out & past(m, held == 3), "it was full, and goes on")
+    else:
+        reached(m, out & past(m, ahead == 1), "a group comes out behind another")
+
+    inner = depth - 1
+    produce, consume, level = (inside[name] for name in ("produce", "consume", "inner_level"))
+    stored = Signal(range(2 * depth))
+    m.d.comb += stored.eq(Mux(produce >= consume, produce - consume, produce + inner - consume))
+    claim(m, (produce < inner) & (consume < inner) & (level <= inner), "places are those it has")
+    claim(m, stored == Mux(level == inner, 0, level), "as many as there are between the two")
+    claim(m, given(followed, ahead < held), "the group has its turn")
+    slot = Signal(range(2 * depth))
+    behind = consume + ahead - dut.r_rdy
+    m.d.comb += slot.eq(Mux(behind >= inner, behind - inner, behind))
+    place = inside.word("storage", slot)
+    claim(m, given(followed & ~out, place == item), "the group is in its place")
 
 
 @prove(Method.INDUCTION, 10, cover=30, sizes={"16 places": {"config": _config(2, 2)}})

@@ -1,12 +1,14 @@
 """What the proofs share: inputs of any value, the inside of a component, rules for streams."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from amaranth.asserts import AnyConst, AnySeq
 from amaranth.hdl import (
     Assert,
     Assume,
+    Cat,
     Const,
     Cover,
     Elaboratable,
@@ -70,7 +72,7 @@ def claim(m: Module, condition: ValueLike, sentence: str) -> None:
 
 
 def assume(m: Module, condition: ValueLike) -> None:
-    """What the surroundings see to."""
+    """What the component's environment guarantees."""
     m.d.comb += Assume(condition, src_loc_at=1)
 
 
@@ -139,18 +141,40 @@ class Inside:
         m.submodules[name] = _Elaborated(self._fragment)
 
     def registers(self, *path: str) -> Iterator[tuple[str, Signal]]:
-        """Names and signals of all registers, those of submodules too."""
+        """Names and signals of all registers, each once, those of submodules too. Two may have the
+        same name."""
         yield from _registers(self._find(path), "")
 
     def __getitem__(self, name: str) -> Any:
-        """The register or signal of this name; names of submodules come first, with dots."""
+        """The register or signal of this name; names of submodules come first, with dots.
+
+        Raises
+        ------
+        KeyError
+            There is none, or more than one.
+        """
         *path, name = name.split(".")
         fragment = self._find(tuple(path))
-        for domain in fragment.statements:
-            for signal in _driven(fragment, domain):
-                if signal.name == name:
-                    return signal
-        raise KeyError(f"there is no signal {name} in {'.'.join(path) or 'the component'}")
+        found = {
+            id(signal): signal
+            for domain in fragment.statements
+            for signal in _driven(fragment, domain)
+            if signal.name == name
+        }
+        if len(found) != 1:
+            where = ".".join(path) or "the component"
+            raise KeyError(f"there are {len(found)} signals {name} in {where}")
+        (signal,) = found.values()
+        return signal
+
+    def state(self, machine: str, *states: str) -> Value:
+        """Whether the state machine of this name is in one of some states."""
+        register = self[f"{machine}_state"]
+        numbers = {}
+        for number in range(1 << len(register)):
+            with suppress(KeyError):
+                numbers[register.decoder(number).rpartition("/")[0]] = number
+        return Cat(register == numbers[state] for state in states).any()
 
     def word(self, path: str, address: ValueLike) -> Value:
         """The word at ``address`` of a memory."""
@@ -170,8 +194,13 @@ class Inside:
 
 
 def _driven(fragment: Fragment, domain: str) -> Iterator[Signal]:
+    """Each once."""
+    seen = set()
     for statement in fragment.statements.get(domain, []):
-        yield from statement._lhs_signals()
+        for signal in statement._lhs_signals():
+            if id(signal) not in seen:
+                seen.add(id(signal))
+                yield signal
 
 
 def _registers(fragment: Fragment, prefix: str) -> Iterator[tuple[str, Signal]]:
