@@ -308,7 +308,7 @@ def test_answers_to_somebody_else():
 
 
 def test_answers_to_somebody_else_later_on():
-    transport = board()
+    transport = Watched(board())
     link = Link(transport, "it", timeout=0.02)
     link.hello()
     answers = Chatter(Frame(Op.READ_REGISTER | ANSWER, 200, 0, b"").encode())
