@@ -104,7 +104,7 @@ def _sizes(*shapes: tuple[int, int]) -> dict[str, dict[str, Config]]:
 @prove(Method.BOUNDED, 12, long_depth=15, cover=12, sizes=_sizes((3, 2), (3, 1)))
 def groups(m: Module, config: Config) -> None:
     """A layer in several groups does what one in a single group is proved to do: in the first
-    cycles of its first sample, in which two or three tokens go through all its groups."""
+    cycles of its first sample, in which two tokens go through all its groups."""
     _arithmetic(m, config)
 
 

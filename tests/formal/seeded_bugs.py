@@ -321,10 +321,18 @@ MUTATIONS = [
     Mutation(
         "a sample begins before the result is taken",
         "hdl/sequencer.py",
+        "(lookup_take & (open_ | ~pending))",
+        "lookup_take",
+        "core.results",
+        "no sample begins before the result is taken",
+    ),
+    Mutation(
+        "the core is idle while a result waits",
+        "hdl/sequencer.py",
         "self.idle.eq(~open_ & ~pending)",
         "self.idle.eq(~open_)",
         "core.results",
-        "no sample begins before the result is taken",
+        "the core is idle between samples",
     ),
     Mutation(
         "the watchdog forgets to bark",

@@ -89,3 +89,27 @@ def test_decoder_agrees_with_the_contract_on_any_bytes() -> None:
         assert good == (expected is not None)
         if good:
             assert decoded == expected
+
+
+@pytest.mark.parametrize(
+    ("packet", "coded"),
+    [
+        (b"\1\2\3\4", b"\4\1\2\3\2\4\0"),
+        (b"\1\2\3", b"\4\1\2\3\1\0"),
+        (b"\1\2\3\0", b"\4\1\2\3\1\1\0"),
+    ],
+)
+def test_shorter_full_run(packet: bytes, coded: bytes) -> None:
+    encoder = CobsEncoder(full_run=3)
+
+    async def write(ctx):
+        items = [
+            {"data": byte, "last": place == len(packet) - 1} for place, byte in enumerate(packet)
+        ]
+        await send(ctx, encoder.i, items, random.Random(4))
+
+    async def read(ctx):
+        assert bytes(await receive(ctx, encoder.o, len(coded), random.Random(5))) == coded
+
+    run(encoder, write, read)
+    assert decode(CobsDecoder(full_run=3), coded, 6) == [(packet, True)]
