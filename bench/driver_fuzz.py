@@ -1,6 +1,6 @@
 """Inputs that the C driver is fuzzed with, and how its calls end.
 
-    python bench/driver_fuzz.py                      a million inputs, two minutes
+    python bench/driver_fuzz.py                      a million inputs, some minutes
     python bench/driver_fuzz.py --inputs 20000 --seed 7
 
 Compiles ``tests/driver/fuzz.c`` with the driver, the address sanitizer and that of undefined
