@@ -151,6 +151,10 @@ class Link:
                 raise
             if self.statistics.stray > stray:
                 self._wait = self._timeout
+                if self._owed:
+                    # Late answers to what was sent again: what is new comes after them, and to send
+                    # it again as well would make more of them.
+                    deadline = self._clock() + self._timeout
             elif heard:
                 self._wait = max(self._timeout * _SHORTEST_WAIT, self._wait * _SHORTER)
             if heard:
@@ -169,6 +173,12 @@ class Link:
             yield from exchange.answers()
             deadline = self._clock() + self._timeout
         self._settled = True
+
+    @property
+    def _owed(self) -> bool:
+        """Whether no more frames have come than were sent: one that is stray may be ours."""
+        sent = self.statistics.frames_sent - self._first.frames_sent
+        return self.statistics.frames_received - self._first.frames_received <= sent
 
     @property
     def _plausible(self) -> bool:

@@ -4,6 +4,7 @@ import itertools
 import json
 import re
 import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -210,6 +211,33 @@ def test_answers_that_come_twice_are_ignored():
         read += struct.unpack("<I", link.call(Request(Op.READ_REGISTER, THRESHOLD)))
     assert read == values
     assert link.statistics.stray > 0
+
+
+def test_late_answers_are_waited_for():
+    """What comes late, and then as often as it was sent, is no reason to send more of it."""
+
+    class Slow(Watched):
+        """The answer to each frame takes its time, by the clock on the wall."""
+
+        def read(self, timeout):
+            data = self.transport.read(timeout)
+            if data:
+                time.sleep(0.002)
+            return data
+
+    link = Link(Slow(board()), "board", timeout=0.01, retries=4)
+    link.hello()
+    first = link.statistics.frames_sent
+    for _ in range(3):  # as after a silence
+        link._exchange.submit(Request(Op.READ_REGISTER, 0))
+        for _ in range(12):
+            link._exchange.resend(hasty=True)
+        link._transport.write(link._exchange.outgoing())
+        link._exchange.abandon()
+    late = link.statistics.frames_sent - first
+    assert link.call(Request(Op.READ_REGISTER, 0)) == struct.pack("<I", 1)
+    assert link.statistics.stray >= late
+    assert link.statistics.frames_sent - first - late <= 2
 
 
 def test_answers_that_are_owed_to_another_host_are_ignored():

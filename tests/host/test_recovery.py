@@ -69,6 +69,8 @@ class Unsteady:
 
     def __init__(self, board):
         self.board = board
+        # Time is the board's, however busy the machine.
+        self.clock, self.reset = board.clock, board.reset
         self.refuses = lambda data: False
         self.reads = None
         self.moment = 0.0
