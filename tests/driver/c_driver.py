@@ -119,7 +119,7 @@ class Driver:
         """Seconds that have passed."""
         transport = self._transport
         return self._earlier + (
-            transport._now if isinstance(transport, FaultyTransport) else transport.use.elapsed
+            transport.clock() if isinstance(transport, FaultyTransport) else transport.use.elapsed
         )
 
     def close(self):
