@@ -436,7 +436,9 @@ class Device:
     def progress(self) -> Progress:
         """Where learning stands, read from the device; raises what :attr:`rule` does."""
         self._demand_learning()
-        return Progress.from_registers(self._loaded.consistently(self._memory.registers), self.config)
+        return Progress.from_registers(
+            self._loaded.consistently(self._memory.registers), self.config
+        )
 
     def learn(
         self,
