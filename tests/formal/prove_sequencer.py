@@ -11,7 +11,7 @@ _STEPS = 3
 _CONFIG = Config([LayerConfig(3, 2, 2)], max_steps=4)
 
 
-@prove(Method.BOUNDED, 11, long_depth=13, cover=11)
+@prove(Method.BOUNDED, 11, long_depth=12, cover=11)
 def order(m: Module) -> None:
     """Whatever is in the row map, every spike of an input with a row becomes one token with that
     row, after as many step tokens as its step and in its turn; after the sample's end come those of
