@@ -74,6 +74,11 @@ def _config(options: argparse.Namespace, model: Network | Image) -> Config | Non
     if options.board is None:
         return None
     from ..boards import load
-    from ..boards.build import configure
+    from ..boards.build import check_flash, configure
+    from ..boards.fit import check_weights
 
-    return configure(load(options.board), model.network() if isinstance(model, Image) else model)
+    board = load(options.board)
+    check_flash(board)
+    config = configure(board, model.network() if isinstance(model, Image) else model)
+    check_weights(board, config)
+    return config

@@ -173,7 +173,7 @@ def _add_rule(parser: argparse.ArgumentParser) -> None:
 def _shape(text: str) -> list[int]:
     parts = text.split("-")
     if len(parts) < 2 or not all(part.isdigit() and int(part) for part in parts):
-        raise argparse.ArgumentTypeError(f"{text} is no shape such as 784-600-10")
+        raise argparse.ArgumentTypeError(f"{text} is not a shape such as 784-600-10")
     return [int(part) for part in parts]
 
 
@@ -183,7 +183,9 @@ def _probabilities(text: str) -> list[float]:
     except ValueError:
         values = [-1.0]
     if not all(0 <= value <= 1 for value in values):
-        raise argparse.ArgumentTypeError(f"{text} is no probability, or several with commas")
+        raise argparse.ArgumentTypeError(
+            f"{text} is not a probability (0 to 1), or several separated by commas"
+        )
     return values
 
 
@@ -195,7 +197,7 @@ def run(options: argparse.Namespace) -> None:
 
     if options.resume and options.checkpoint is None:
         raise DataError("there is nothing to resume from; give --checkpoint")
-    require_writable(options.output, options.checkpoint)
+    require_writable(options.output, options.checkpoint, options.plot)
     if options.plot is not None:
         plots.require_savable(options.plot)
     network, dataset, encoder = _start(options)

@@ -125,3 +125,19 @@ def test_what_is_written_is_read_back_first(image, capsys, monkeypatch):
     assert status != 0
     assert "truncated or was changed" in said.err
     assert not (image / "model.bin").exists()
+
+
+@pytest.mark.parametrize(
+    ("network", "board", "sentence"),
+    [
+        (DIGITS, "arty-a7-100t", "has no flash that a model could be booted from"),
+        ("mnist-784-600-10", "icebreaker", "3215 kbit of weights, but icebreaker has at most"),
+    ],
+)
+def test_a_board_that_cannot_boot_it(tmp_path, capsys, network, board, sentence):
+    output = tmp_path / "model.bin"
+    status, said = run(capsys, network, "--board", board, "-o", output)
+    assert status != 0
+    assert sentence in said.err
+    assert said.err.count("\n") == 1
+    assert not output.exists()
