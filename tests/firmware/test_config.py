@@ -58,7 +58,7 @@ def test_layers_out_of_range_are_refused(field: str, value: int, limit: str) -> 
 def test_what_learns_reads_its_weights_in_time() -> None:
     layers = [LayerConfig(12, 5, 5, fetch_cycles=4), LayerConfig(5, 3, 3, fetch_cycles=5)]
     Config(layers)
-    with pytest.raises(DataError, match="of layer 1 reads a word in 5 cycles, .* at most 4;"):
+    with pytest.raises(DataError, match=r"of layer 1 reads a word in 5 cycles, .* at most 4;"):
         Config(layers, learning=True)
     Config(layers[:1], learning=True)
 

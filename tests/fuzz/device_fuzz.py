@@ -289,7 +289,7 @@ class DeviceFuzz:
             yield len(batch)
 
     def _careless(self) -> bytes:
-        """Words anywhere in the memories, a `model` that nobody has verified, a sample, anything."""
+        """Words anywhere in the memories, a `model` that nobody verified, a sample, or anything."""
         match self._random.randrange(5):
             case 0:
                 number = self._random.randrange(len(self._config.regions))
