@@ -10,8 +10,9 @@ BIN    := $(VENV)/bin
 demo: $(VENV)/demo.done
 	$(BIN)/firstspike demo
 
+# A process for each core; the tests of a file stay together, since they share what was built for it.
 test: $(VENV)/dev.done
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/dev.done
 	$(BIN)/ruff check .
