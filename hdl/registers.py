@@ -119,11 +119,11 @@ class RegisterFile(wiring.Component):
                         answer["current"].eq(contents[name]),
                     ]
                     if register.writable:
-                        values = self._values[name]
-                        offset = (self.bus.value - values[0])[:_WIDTH]
-                        m.d.comb += answer["accepted"].eq(offset < len(values))
+                        values, value = self._values[name], self.bus.value
+                        accepted = (value >= values.start) & (value < values.stop)
+                        m.d.comb += answer["accepted"].eq(accepted)
                         with m.If(write):
-                            m.d.sync += contents[name].eq(self.bus.value)
+                            m.d.sync += contents[name].eq(value)
                             if register.of_model:
                                 m.d.sync += self.model.eq(0)
                             if register.unset:

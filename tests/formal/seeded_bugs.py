@@ -233,8 +233,8 @@ MUTATIONS = [
     Mutation(
         "a register takes one value too many",
         "hdl/registers.py",
-        "offset < len(values)",
-        "offset <= len(values)",
+        "value < values.stop",
+        "value <= values.stop",
         "registers.accepted[inference]",
         "steps holds what it takes",
     ),
