@@ -120,8 +120,11 @@ class RegisterFile(wiring.Component):
                     ]
                     if register.writable:
                         values, value = self._values[name], self.bus.value
-                        accepted = (value >= values.start) & (value < values.stop)
-                        m.d.comb += answer["accepted"].eq(accepted)
+                        # No more bits are compared than a value can have.
+                        used = bits_for(values[-1])
+                        low = value[:used]
+                        accepted = (low >= values.start) & (low < values.stop)
+                        m.d.comb += answer["accepted"].eq(accepted & (value[used:] == 0))
                         with m.If(write):
                             m.d.sync += contents[name].eq(value)
                             if register.of_model:
