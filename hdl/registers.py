@@ -120,11 +120,12 @@ class RegisterFile(wiring.Component):
                     ]
                     if register.writable:
                         values, value = self._values[name], self.bus.value
-                        # No more bits are compared than a value can have.
+                        # No more bits are compared than a value can have, and none with 0.
                         used = bits_for(values[-1])
-                        low = value[:used]
-                        accepted = (low >= values.start) & (low < values.stop)
-                        m.d.comb += answer["accepted"].eq(accepted & (value[used:] == 0))
+                        accepted = (value[used:] == 0) & (value[:used] < values.stop)
+                        if values.start > 0:
+                            accepted &= value[:used] >= values.start
+                        m.d.comb += answer["accepted"].eq(accepted)
                         with m.If(write):
                             m.d.sync += contents[name].eq(value)
                             if register.of_model:
