@@ -14,11 +14,11 @@ import json
 import sys
 import time
 
+import command
 import firstspike
 import numpy as np
 from firstspike import data, encode
 from firstspike.firmware.config import Config
-from firstspike.firmware.errors import FirstspikeError
 from firstspike.sim.engine import CoreSimulation
 from firstspike.sim.verify import verify
 from tqdm import tqdm
@@ -36,25 +36,21 @@ def main() -> int:
     parser.add_argument("--skip-verification", action="store_true")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
-    try:
-        network = firstspike.load_network(arguments.network)
-        images = data.load(arguments.data).x_test
-        samples = encode.from_meta(network.meta["encoding"]).encode(images)
-        samples = samples[np.arange(arguments.images) % len(samples)]
-        image = firstspike.compile(network, Config.for_network(network, arguments.lanes))
-        if not arguments.skip_verification:
-            with tqdm(total=len(samples), unit="img", desc="verify") as bar:
-                report = verify(network, samples, image, progress=bar.update)
-            print(report, file=sys.stderr)
-        started = time.perf_counter()
-        with CoreSimulation(image) as simulation:
-            ready = time.perf_counter()
-            used = time.process_time()
-            _, cycles = simulation.infer(samples)
-            used = time.process_time() - used
-    except FirstspikeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    network = firstspike.load_network(arguments.network)
+    images = data.load(arguments.data).x_test
+    samples = encode.from_meta(network.meta["encoding"]).encode(images)
+    samples = samples[np.arange(arguments.images) % len(samples)]
+    image = firstspike.compile(network, Config.for_network(network, arguments.lanes))
+    if not arguments.skip_verification:
+        with tqdm(total=len(samples), unit="img", desc="verify") as bar:
+            report = verify(network, samples, image, progress=bar.update)
+        print(report, file=sys.stderr)
+    started = time.perf_counter()
+    with CoreSimulation(image) as simulation:
+        ready = time.perf_counter()
+        used = time.process_time()
+        _, cycles = simulation.infer(samples)
+        used = time.process_time() - used
     figures = {
         "network": "-".join(map(str, network.shape)),
         "lanes": [layer.lanes for layer in image.config.layers],
@@ -76,4 +72,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

@@ -16,9 +16,9 @@ import json
 import sys
 from dataclasses import replace
 
+import command
 import numpy as np
 from firstspike.data import load
-from firstspike.firmware.errors import FirstspikeError
 from firstspike.firmware.learning import Progress, Rule
 from firstspike.learning import Fit, initial_network, suggested_encoder
 from firstspike.schedule import Schedule
@@ -93,22 +93,18 @@ def main() -> int:
     options = parser.parse_args()
     shape = [int(size) for size in options.shape.split("-")]
     start = None if options.start is None else tuple(options.start)
-    try:
-        schedule = Schedule(
-            dropout=options.dropout,
-            input_dropout=options.input_dropout,
-            activity=options.activity,
-        )
-        results = {
-            feedback: [
-                learn(shape, feedback, options.epochs, seed + 1, schedule=schedule, start=start)
-                for seed in range(options.seeds)
-            ]
-            for feedback in options.feedback
-        }
-    except FirstspikeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    schedule = Schedule(
+        dropout=options.dropout,
+        input_dropout=options.input_dropout,
+        activity=options.activity,
+    )
+    results = {
+        feedback: [
+            learn(shape, feedback, options.epochs, seed + 1, schedule=schedule, start=start)
+            for seed in range(options.seeds)
+        ]
+        for feedback in options.feedback
+    }
     if options.json:
         print(json.dumps(results, indent=2))
         return 0
@@ -122,4 +118,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

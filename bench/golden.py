@@ -16,8 +16,8 @@ import json
 import sys
 from importlib.metadata import version
 
+import command
 import numpy as np
-from firstspike.firmware.errors import FirstspikeError
 from firstspike.firmware.formats import NEVER
 from firstspike.firmware.network import Network
 from firstspike.shipped import load_network
@@ -143,22 +143,15 @@ def main() -> int:
     if options.images < 1 or options.repeats < 1:
         parser.error("--images and --repeats take at least 1")
     rng = np.random.default_rng(0)
-    try:
-        network = load_network(options.network)
-        if options.synthetic:
-            samples = random_samples(rng, options.images, network.inputs)
-        else:
-            samples = mnist_samples(options.images)
-        result = measure(network, samples, options.repeats)
-    except FirstspikeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except ModuleNotFoundError as error:
-        print(f"error: {error}; pip install 'firstspike[bench]'", file=sys.stderr)
-        return 1
+    network = load_network(options.network)
+    if options.synthetic:
+        samples = random_samples(rng, options.images, network.inputs)
+    else:
+        samples = mnist_samples(options.images)
+    result = measure(network, samples, options.repeats)
     print(json.dumps(result, indent=2) if options.json else table(result))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

@@ -15,10 +15,10 @@ import json
 import sys
 from importlib.metadata import version
 
+import command
 import numpy as np
 from firstspike.data import load
 from firstspike.encode import Binary
-from firstspike.firmware.errors import FirstspikeError
 from firstspike.firmware.learning import ALWAYS, Progress, Rule
 from firstspike.firmware.network import Layer, Network
 from firstspike.sim import fast_learner, learner
@@ -107,20 +107,13 @@ def main() -> int:
     if options.samples < 1 or options.repeats < 1 or not 0 <= options.rate <= 1:
         parser.error("--samples and --repeats take at least 1, --rate 0 to 1")
     rule = Rule([round(options.rate * ALWAYS)] * 2, margin=3, dropout=ALWAYS // 5, activity=10)
-    try:
-        mnist = load("mnist")
-        count = min(options.samples, len(mnist.x_train))
-        samples = Binary().encode(mnist.x_train[:count])
-        result = measure(samples, mnist.y_train[:count], rule, options.repeats)
-    except FirstspikeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except ModuleNotFoundError as error:
-        print(f"error: {error}; pip install 'firstspike[bench]'", file=sys.stderr)
-        return 1
+    mnist = load("mnist")
+    count = min(options.samples, len(mnist.x_train))
+    samples = Binary().encode(mnist.x_train[:count])
+    result = measure(samples, mnist.y_train[:count], rule, options.repeats)
     print(json.dumps(result, indent=2) if options.json else table(result))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

@@ -16,11 +16,12 @@ import sys
 import time
 from dataclasses import replace
 
+import command
 import numpy as np
 from firstspike.compile import compile
 from firstspike.data import load
 from firstspike.firmware.config import Config
-from firstspike.firmware.errors import DataError, FirstspikeError
+from firstspike.firmware.errors import DataError
 from firstspike.firmware.image import Image
 from firstspike.firmware.learning import ALWAYS, Progress, Rule
 from firstspike.learning import initial_network, suggested_encoder
@@ -129,11 +130,7 @@ def main() -> int:
     parser.add_argument("--samples", type=int, default=60_000, help="default: %(default)s")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a list")
     options = parser.parse_args()
-    try:
-        result = run(options)
-    except FirstspikeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    result = run(options)
     if options.json:
         print(json.dumps(result, indent=2))
     else:
@@ -143,4 +140,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

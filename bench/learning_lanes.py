@@ -16,10 +16,11 @@ import time
 from collections.abc import Iterator
 from itertools import zip_longest
 
+import command
 import numpy as np
 from firstspike.compile import compile
 from firstspike.firmware.config import Config
-from firstspike.firmware.errors import FirstspikeError, Mismatch
+from firstspike.firmware.errors import Mismatch
 from firstspike.firmware.layout import unpack_row_map
 from firstspike.firmware.learning import Progress, Rule
 from firstspike.sim.engine import CoreSimulation
@@ -143,11 +144,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.builds < 0 or options.networks < 1 or options.seed < 0:
         parser.error("--builds and --seed take at least 0, --networks at least 1")
-    try:
-        result = run(options)
-    except FirstspikeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    result = run(options)
     if options.json:
         print(json.dumps(result, indent=2))
     else:
@@ -161,4 +158,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

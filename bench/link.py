@@ -15,11 +15,11 @@ import argparse
 import json
 import sys
 
+import command
 import firstspike
 import numpy as np
 from firstspike import data, encode
 from firstspike.firmware.config import Config
-from firstspike.firmware.errors import FirstspikeError
 from firstspike.sim import fast
 from firstspike.sim.engine import AcceleratorSimulation
 from firstspike.sim.virtual_board import Backend, LineUse, ModelBackend, VirtualBoard
@@ -73,17 +73,13 @@ def main() -> int:
     parser.add_argument("--clock", type=int, default=48_000_000, help="of the device, in Hz")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
-    try:
-        network = firstspike.load_network(arguments.network)
-        images = data.load(arguments.data).x_test
-        samples = encode.from_meta(network.meta["encoding"]).encode(images)
-        samples = samples[np.arange(arguments.images) % len(samples)]
-        image = firstspike.compile(network, Config.for_network(network, arguments.lanes))
-        targets = [arguments.target] if arguments.target else list(BACKENDS)
-        measured = {target: measure(target, image, samples, arguments) for target in targets}
-    except FirstspikeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    network = firstspike.load_network(arguments.network)
+    images = data.load(arguments.data).x_test
+    samples = encode.from_meta(network.meta["encoding"]).encode(images)
+    samples = samples[np.arange(arguments.images) % len(samples)]
+    image = firstspike.compile(network, Config.for_network(network, arguments.lanes))
+    targets = [arguments.target] if arguments.target else list(BACKENDS)
+    measured = {target: measure(target, image, samples, arguments) for target in targets}
     if arguments.json:
         print(json.dumps(measured))
         return 0
@@ -99,4 +95,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

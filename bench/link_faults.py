@@ -16,11 +16,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
+import command
 import firstspike
 import numpy as np
 from firstspike import data, encode
 from firstspike.firmware.config import Config
-from firstspike.firmware.errors import FirstspikeError, LinkError
+from firstspike.firmware.errors import LinkError
 from firstspike.firmware.learning import Progress, Rule
 from firstspike.firmware.transport import Transport
 from firstspike.sim import fast
@@ -182,31 +183,25 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
     port, faults = (arguments.target, arguments.baud), arguments.faults
-    try:
-        network = firstspike.load_network("mnist-784-600-10")
-        mnist = data.load("mnist")
-        encoder = encode.from_meta(network.meta["encoding"])
-        tests = encoder.encode(mnist.x_test)
-        config = Config.for_network(network, [100, 10])
-        found: dict[str, list[Figures]] = {"infer": [], "learn": [], "sweep": []}
-        if arguments.samples:
-            work = infer(tests[: arguments.samples], network)
-            found["infer"] = [measure(port, config, network, faults, work)]
-        if arguments.learned:
-            lessons = encoder.encode(mnist.x_train[: arguments.learned])
-            learning = Config.for_network(network, [100, 10], learning=True)
-            work = learn(lessons, mnist.y_train[: arguments.learned])
-            found["learn"] = [measure(port, learning, network, faults, work)]
-        if arguments.sweep:
-            work = infer(tests[: arguments.sweep], network)
-            found["sweep"] = [
-                measure(port, config, network, f"flip={rate:g}", work) for rate in RATES
-            ]
-            if arguments.plot:
-                plot(found["sweep"], arguments.plot)
-    except FirstspikeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    network = firstspike.load_network("mnist-784-600-10")
+    mnist = data.load("mnist")
+    encoder = encode.from_meta(network.meta["encoding"])
+    tests = encoder.encode(mnist.x_test)
+    config = Config.for_network(network, [100, 10])
+    found: dict[str, list[Figures]] = {"infer": [], "learn": [], "sweep": []}
+    if arguments.samples:
+        work = infer(tests[: arguments.samples], network)
+        found["infer"] = [measure(port, config, network, faults, work)]
+    if arguments.learned:
+        lessons = encoder.encode(mnist.x_train[: arguments.learned])
+        learning = Config.for_network(network, [100, 10], learning=True)
+        work = learn(lessons, mnist.y_train[: arguments.learned])
+        found["learn"] = [measure(port, learning, network, faults, work)]
+    if arguments.sweep:
+        work = infer(tests[: arguments.sweep], network)
+        found["sweep"] = [measure(port, config, network, f"flip={rate:g}", work) for rate in RATES]
+        if arguments.plot:
+            plot(found["sweep"], arguments.plot)
     if arguments.json:
         print(json.dumps({name: [asdict(one) for one in all_] for name, all_ in found.items()}))
     else:
@@ -217,4 +212,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))
