@@ -37,44 +37,7 @@ DIGITS = "digits-64-32-10"
 pytest.importorskip("sklearn")
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    """Every test runs in a folder of its own, without an environment that changes errors."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("FIRSTSPIKE_DEBUG", raising=False)
-    return tmp_path
-
-
-@pytest.fixture
-def run(capsys):
-    """Run a command that must succeed; give what it printed, read if it is JSON."""
-
-    def run_command(*arguments):
-        code = cli.main(arguments)
-        captured = capsys.readouterr()
-        assert code == 0, captured.err
-        return json.loads(captured.out) if "--json" in arguments else captured.out
-
-    return run_command
-
-
-@pytest.fixture
-def fail(capsys):
-    """Run a command that must fail; give its exit code and its one sentence."""
-
-    def run_command(*arguments):
-        try:
-            code = cli.main(arguments)
-        except SystemExit as stop:
-            code = stop.code
-        captured = capsys.readouterr()
-        lines = captured.err.strip().splitlines()
-        assert len(lines) == 1, captured.err
-        assert lines[0].startswith("firstspike")
-        assert captured.out == ""
-        return code, lines[0]
-
-    return run_command
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def start(*arguments, **options):

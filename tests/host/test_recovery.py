@@ -254,14 +254,20 @@ def test_reset_in_later_lessons(unsteady):
     assert told > 10
 
 
-def test_settings_outlive_a_reset(unsteady):
-    """What was written between loading and learning is written again."""
-    device, board = unsteady
-    learner = Learner(NETWORK, RULE, START)
-    learner.learn(SAMPLES, LABELS)
+def reset_while_learning(device, board):
+    """Start to learn and reset the device; give the learner that it is to equal at the end."""
     device.load(NETWORK)
     device.start_learning(RULE, START)
     board.board.reset()
+    learner = Learner(NETWORK, RULE, START)
+    learner.learn(SAMPLES, LABELS)
+    return learner
+
+
+def test_settings_outlive_a_reset(unsteady):
+    """What was written between loading and learning is written again."""
+    device, board = unsteady
+    learner = reset_while_learning(device, board)
     device.learn(SAMPLES, LABELS)
     check_state(device, learner)
 
@@ -269,11 +275,7 @@ def test_settings_outlive_a_reset(unsteady):
 def test_a_device_that_was_restored_by_half_is_not_used(unsteady):
     """The line fails after a reset, when the model is there again but not the settings."""
     device, board = unsteady
-    learner = Learner(NETWORK, RULE, START)
-    learner.learn(SAMPLES, LABELS)
-    device.load(NETWORK)
-    device.start_learning(RULE, START)
-    board.board.reset()
+    learner = reset_while_learning(device, board)
     (rate,) = (at for name, at, _ in register_map(CONFIG) if name == "rate_1")
     decoder, seen = FrameDecoder(), []
 

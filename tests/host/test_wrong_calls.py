@@ -5,38 +5,13 @@ import sys
 
 import numpy as np
 import pytest
-from firstspike import cli
 
 DIGITS = "digits-64-32-10"
 
 pytest.importorskip("sklearn")
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    """Every test runs in a folder of its own, without an environment that changes errors."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("FIRSTSPIKE_DEBUG", raising=False)
-    return tmp_path
-
-
-@pytest.fixture
-def fail(capsys):
-    """Run a command that must fail; give its exit code and its one sentence."""
-
-    def run_command(*arguments):
-        try:
-            code = cli.main(arguments)
-        except SystemExit as stop:
-            code = stop.code
-        captured = capsys.readouterr()
-        lines = captured.err.strip().splitlines()
-        assert len(lines) == 1, captured.err
-        assert lines[0].startswith("firstspike")
-        assert captured.out == ""
-        return code, lines[0]
-
-    return run_command
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 @pytest.mark.parametrize(
