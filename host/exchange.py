@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .firmware.errors import DataError, NoisyLine, Refused
-from .firmware.framing import FRAME_OVERHEAD, Frame, FrameDecoder
+from .firmware.framing import FRAME_OVERHEAD, Frame, FrameDecoder, coded_bytes
 from .firmware.protocol import ANSWER, Op, Status
 
 __all__ = ["Exchange", "Request", "Statistics"]
@@ -194,8 +194,7 @@ class Exchange:
         """Whether :meth:`submit` may be called now."""
         if self.idle:
             return True
-        # Recoding adds a byte for each 254, and the zero; a little more keeps this simple.
-        coded = FRAME_OVERHEAD + len(request.payload) + len(request.payload) // 128 + 4
+        coded = coded_bytes(len(request.payload))
         cost = max(coded, request.answer_bytes + FRAME_OVERHEAD)
         if request.in_turn and self._in_turn >= self._most_in_turn:
             return False
