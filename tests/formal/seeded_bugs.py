@@ -233,8 +233,8 @@ MUTATIONS = [
     Mutation(
         "a register takes one value too many",
         "hdl/registers.py",
-        "low < values.stop",
-        "low <= values.stop",
+        "value[:used] < values.stop",
+        "value[:used] <= values.stop",
         "registers.accepted[inference]",
         "steps holds what it takes",
     ),

@@ -153,6 +153,7 @@ def test_without_a_compiler_the_error_says_what_to_install(monkeypatch):
         verilate.build(Accumulator)
 
 
+@pytest.mark.usefixtures("own_cache")
 def test_a_compiler_that_fails_is_reported_with_its_reason(monkeypatch, tmp_path):
     compiler = tmp_path / "cxx"
     compiler.write_text(
@@ -160,7 +161,6 @@ def test_a_compiler_that_fails_is_reported_with_its_reason(monkeypatch, tmp_path
     )
     compiler.chmod(0o755)
     monkeypatch.setenv("CXX", str(compiler))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(BuildError, match=r"compiling .* failed with exit status 3.*no such thing"):
         verilate.build(Accumulator)
 
