@@ -46,6 +46,7 @@ def test_digits(board):
     ask(board, config, network, encode.from_meta(network.meta["encoding"]).encode(digits))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("board", BOARDS)
 def test_it_learns(board):
     """Answers, weights and generators are the golden learner's, with every setting in use."""

@@ -43,9 +43,7 @@ CONFIGS = {
     "one lane": learning_build([10, 8, 4], [8, 1], steps=9, fetch=3),
     "two hidden layers": learning_build([16, 24, 13, 5], [8, 13, 5], neuron="sum", bits=[3, 4, 6]),
     "three hidden layers": learning_build([14, 12, 21, 10, 6], [4, 8, 10, 4], bits=[2, 4, 3, 5]),
-    "many lanes": learning_build(
-        [24, 70, 70, 17], [68, 70, 17], bits=[4, 5, 4], k=[2, 1, 7], fetch=4
-    ),
+    "many lanes": learning_build([24, 70, 17], [68, 17], bits=[5, 4], k=[2, 7], fetch=4),
     "one step": learning_build([9, 9, 3], [4, 2], bits=[7, 2], k=[1, 8], steps=1, fetch=1),
     "a power of two": learning_build(
         [9, 13, 6], [12, 6], bits=[6, 7], k=[6, 7], steps=16, neuron="sum"
