@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from firstspike.boards.tools import find
 from prove import timed
 
 __all__ = ["MUTATIONS", "Mutation", "applies", "survives"]
@@ -591,6 +592,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
             return survives(mutation, Path(folder))
 
+    find("yosys").prepare()
     left, total = 0, 0.0
     print("| bug | caught by | its claim | from | s |\n|---|---|---|---|---|")
     with ThreadPoolExecutor(arguments.jobs) as pool:

@@ -152,6 +152,7 @@ def test_inferences(failing):
     assert struct.unpack("<I", model.payload)[0] == image.crc
 
 
+@pytest.mark.long
 def test_lessons(failing):
     """Weights that may be half updated are those of no model."""
     config = Config.for_network(NETWORK, [4, 2], learning=True, buffer_bytes=512)

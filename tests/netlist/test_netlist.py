@@ -38,7 +38,7 @@ def ask(board, config, network, samples):
         compare(network, samples, device.infer(samples), config)
 
 
-@pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize("board", [pytest.param("ulx3s-25f", marks=pytest.mark.long), "icebreaker"])
 def test_digits(board):
     network = firstspike.load_network("digits-64-32-10")
     config = Config.for_network(network, [2, 1])
