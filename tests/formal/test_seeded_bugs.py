@@ -7,13 +7,12 @@ from seeded_bugs import MUTATIONS, applies, survives
 FIRST = {mutation.file: mutation for mutation in reversed(MUTATIONS)}.values()
 
 
-def cases():
-    for mutation in MUTATIONS:
-        marks = () if mutation in FIRST else pytest.mark.long
-        yield pytest.param(mutation, id=mutation.name, marks=marks)
+def case(mutation):
+    marks = () if mutation in FIRST else pytest.mark.long
+    return pytest.param(mutation, id=mutation.name, marks=marks)
 
 
-@pytest.mark.parametrize("mutation", cases())
+@pytest.mark.parametrize("mutation", list(map(case, MUTATIONS)))
 def test_found(mutation, tmp_path):
     reason, _ = survives(mutation, tmp_path)
     assert not reason, reason
