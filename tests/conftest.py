@@ -1,10 +1,9 @@
 """What holds for every test."""
 
-import os
 import signal
-from pathlib import Path
 
 import pytest
+from firstspike.firmware.files import cache_home
 
 # A shell starts background jobs with SIGINT ignored, and they hand that on to what they start; the
 # tests of Ctrl-C need it as a terminal gives it.
@@ -15,7 +14,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 @pytest.fixture
 def own_cache(tmp_path, monkeypatch):
     """A cache folder of the test's own, empty but for what tools compile of themselves."""
-    shared = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    shared = cache_home()
     cache = tmp_path / "cache"
     cache.mkdir()
     for tool in ("YoWASP", "wasmtime"):

@@ -389,9 +389,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Prove properties of the gateware.")
     parser.add_argument("names", nargs="*", help="beginnings of the names of proofs")
     parser.add_argument("--all", action="store_true", help="the long proofs, too")
-    parser.add_argument(
-        "--refute", action="store_true", help="look for counterexamples only, for seeded_bugs.py"
-    )
+    parser.add_argument("--refute", action="store_true", help="look for counterexamples only")
     parser.add_argument("--claim", default="", help="with --refute: to this claim alone")
     parser.add_argument("--anywhere", action="store_true", help="with --claim: by induction, too")
     parser.add_argument("--table", action="store_true", help="for docs/proofs.md")
@@ -403,7 +401,7 @@ def main() -> int:
         if not any(select([name], long=arguments.all)):
             parser.error(f"there is no proof {name}; names begin with that of a prove_*.py file")
     proofs = list(select(arguments.names, long=arguments.all))
-    if not arguments.refute:  # seeded_bugs.py, which refutes, has seen to it
+    if not arguments.claim:  # seeded_bugs.py, which names one, has seen to it
         find("yosys").prepare()
     failed = 0
     seconds = {}
