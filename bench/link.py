@@ -1,8 +1,9 @@
-"""How busy batch inference keeps the line, by the virtual board's clock.
+"""How busy inference and learning keep the line, by the virtual board's clock.
 
     python bench/link.py                          model and simulated gateware, 3 M baud, 1 ms USB
     python bench/link.py --baud 12000000 --latency 0.002
     python bench/link.py --target model --images 10000
+    python bench/link.py --target sim --learning --lanes 100,10 --clock 61538000 --baud 1000000
 
 Seconds are those of the virtual board: they pass while bytes are on the line, while the device
 works, and while the host waits for an answer, and `--latency` passes between host and line in each
@@ -19,9 +20,11 @@ import command
 import firstspike
 import numpy as np
 from firstspike import data, encode
-from firstspike.firmware.config import Config
+from firstspike.firmware.config import NEURONS, Config
+from firstspike.firmware.learning import ALWAYS, Progress, Rule
 from firstspike.sim import fast
 from firstspike.sim.engine import AcceleratorSimulation
+from firstspike.sim.fast_learner import Learner
 from firstspike.sim.virtual_board import Backend, LineUse, ModelBackend, VirtualBoard
 
 BACKENDS = {"model": ModelBackend, "sim": AcceleratorSimulation}
@@ -39,9 +42,13 @@ def figures(use: LineUse, items: int) -> dict[str, float]:
 
 
 def measure(
-    target: str, image: firstspike.Image, samples: np.ndarray, arguments: argparse.Namespace
+    target: str,
+    image: firstspike.Image,
+    samples: np.ndarray,
+    labels: np.ndarray,
+    arguments: argparse.Namespace,
 ) -> dict[str, dict[str, float]]:
-    """Load and infer over one virtual board; the answers are checked."""
+    """Load, infer and perhaps learn over one virtual board; what comes of it is checked."""
     backend: Backend = BACKENDS[target](image.config, clock_hz=arguments.clock)
     board = VirtualBoard(backend, baud=arguments.baud, latency=arguments.latency)
     # The public device, on a board whose clock can be read.
@@ -50,15 +57,27 @@ def measure(
         device.load(image)
         loaded = board.use
         result = device.infer(samples)
-        done = board.use
-    expected = fast.infer(image.network(), samples)
-    assert (result.label == expected.label).all()
-    assert (result.step == expected.step).all()
-    size = sum(region.bytes for region in image.config.regions)
-    return {
-        "load": figures(loaded - greeted, size),
-        "infer": figures(done - loaded, len(samples)),
-    }
+        inferred = board.use
+        expected = fast.infer(image.network(), samples)
+        assert (result.label == expected.label).all()
+        assert (result.step == expected.step).all()
+        size = sum(region.bytes for region in image.config.regions)
+        found = {
+            "load": figures(loaded - greeted, size),
+            "infer": figures(inferred - loaded, len(samples)),
+        }
+        if image.config.learning:
+            rule = Rule([ALWAYS] * len(image.config.layers))
+            progress = Progress.start(len(image.config.layers), 1)
+            learner = Learner(image.network(), rule, progress, has_row=device.has_row())
+            learner.learn(samples, labels)
+            device.start_learning(rule, progress)
+            started = board.use
+            device.learn(samples, labels)
+            found["learn"] = figures(board.use - started, len(samples))
+            for theirs, ours in zip(device.network().layers, learner.network.layers, strict=True):
+                assert (theirs.weights == ours.weights).all()
+    return found
 
 
 def main() -> int:
@@ -67,23 +86,33 @@ def main() -> int:
     parser.add_argument("--data", default="mnist", help="data set whose test images are sent")
     parser.add_argument("--target", choices=BACKENDS, help="default: both")
     parser.add_argument("--images", type=int, default=1000)
-    parser.add_argument("--lanes", type=int, default=64)
+    parser.add_argument("--lanes", default="64", help="one count for each layer, or one for all")
+    parser.add_argument("--neuron", choices=NEURONS, default="current", help="of the first layer")
+    parser.add_argument("--learning", action="store_true", help="learn from the images, too")
     parser.add_argument("--baud", type=int, default=3_000_000)
     parser.add_argument("--latency", type=float, default=1e-3, help="seconds, one way")
     parser.add_argument("--clock", type=int, default=48_000_000, help="of the device, in Hz")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
     network = firstspike.load_network(arguments.network)
-    images = data.load(arguments.data).x_test
-    samples = encode.from_meta(network.meta["encoding"]).encode(images)
-    samples = samples[np.arange(arguments.images) % len(samples)]
-    image = firstspike.compile(network, Config.for_network(network, arguments.lanes))
+    tests = data.load(arguments.data)
+    samples = encode.from_meta(network.meta["encoding"]).encode(tests.x_test)
+    chosen = np.arange(arguments.images) % len(samples)
+    samples, labels = samples[chosen], tests.y_test[chosen]
+    lanes = [int(count) for count in arguments.lanes.split(",")]
+    config = Config.for_network(
+        network,
+        lanes if len(lanes) > 1 else lanes[0],
+        neuron=arguments.neuron,
+        learning=arguments.learning,
+    )
+    image = firstspike.compile(network, config)
     targets = [arguments.target] if arguments.target else list(BACKENDS)
-    measured = {target: measure(target, image, samples, arguments) for target in targets}
+    measured = {target: measure(target, image, samples, labels, arguments) for target in targets}
     if arguments.json:
         print(json.dumps(measured))
         return 0
-    units = {"load": "bytes/s", "infer": "images/s"}
+    units = {"load": "bytes/s", "infer": "images/s", "learn": "images/s"}
     for target, activities in measured.items():
         for activity, values in activities.items():
             print(
