@@ -6,15 +6,10 @@ import pytest
 from c_driver import Refused
 from driver_case import (
     ADDRESS,
-    CONFIG,
     IMAGE,
-    NETWORK,
     PACKED,
-    RULE,
-    START,
     check_learned,
     check_outcomes,
-    make_samples,
     make_simulation,
     refusal,
     start_learning,
@@ -23,6 +18,7 @@ from firstspike.sim import golden
 from firstspike.sim.faults import Faults, FaultyTransport
 from firstspike.sim.learner import Learner
 from firstspike.sim.virtual_board import ModelBackend
+from small_learner import CONFIG, NETWORK, RULE, START, make_samples
 
 BACKENDS = {"model": ModelBackend, "gateware": make_simulation}
 

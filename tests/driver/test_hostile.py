@@ -5,9 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 from c_driver import HERE, SOURCES, compile_c
-from driver_case import CONFIG, make_samples, refusal
+from driver_case import refusal
 from firstspike.firmware.framing import Frame, FrameDecoder, cobs_encode
 from firstspike.firmware.protocol import ANSWER, Hello, Op, Status
+from small_learner import CONFIG, make_samples
 
 GREETING = Hello(CONFIG, 48_000_000).encode()
 

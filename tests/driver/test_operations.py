@@ -10,16 +10,10 @@ import pytest
 from c_driver import C_FOLDER
 from driver_case import (
     ADDRESS,
-    CONFIG,
     IMAGE,
-    NETWORK,
     PACKED,
-    RULE,
-    START,
     check_learned,
     check_outcomes,
-    make_network,
-    make_samples,
     make_simulation,
     refusal,
     start_learning,
@@ -33,6 +27,7 @@ from firstspike.firmware.registers import REGISTERS
 from firstspike.sim import golden
 from firstspike.sim.learner import Learner
 from firstspike.sim.virtual_board import DEFAULT_CLOCK_HZ, ModelBackend
+from small_learner import CONFIG, NETWORK, RULE, START, make_network, make_samples
 
 OTHER = pack(compile(make_network(seed=77), CONFIG))
 
