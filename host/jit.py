@@ -1,9 +1,9 @@
-"""How the training's inner loops are compiled: numba, cached on disk where possible."""
+"""How the training's inner loops are compiled."""
 
 from collections.abc import Callable
 from typing import TypeVar
 
-import numba
+from .sim.jit import compiled
 
 __all__ = ["jit"]
 
@@ -14,11 +14,6 @@ def jit(function: _Function) -> _Function:
     """Compile ``function`` on its first call and keep the result for the next process.
 
     Floating point as numpy has it (a division by zero is no exception), with sums in any order so
-    that loops use the processor's vectors. Where no folder for the cache can be written, every
-    process compiles anew.
+    that loops use the processor's vectors.
     """
-    options = {"error_model": "numpy", "fastmath": {"nsz", "arcp", "contract", "reassoc"}}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # numba found no folder that it can write
-        return numba.njit(**options)(function)
+    return compiled(function, error_model="numpy", fastmath={"nsz", "arcp", "contract", "reassoc"})
