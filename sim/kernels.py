@@ -374,170 +374,241 @@ def _move(weights: np.ndarray, errors: np.ndarray, change: int, limit: int) -> N
         weights[j] = np.int8(min(max(moved, -most), most))
 
 
+class _Work(NamedTuple):
+    """What one sample after the other is learned in."""
+
+    sample: np.ndarray
+    """(inputs,) int32"""
+    left_out: np.ndarray
+    """(neurons,) bool"""
+    current: np.ndarray
+    """(neurons,) int32"""
+    membrane: np.ndarray
+    """(neurons,) int32"""
+    when: np.ndarray
+    """(neurons,) int32 spike steps."""
+    errors: np.ndarray
+    """(neurons,) int8"""
+    concerned: np.ndarray
+    """(largest layer,) int8, the errors of the neurons that a row concerns, 0 for others."""
+    arrivals: np.ndarray
+    """(largest layer or inputs,) int64"""
+    fetched: np.ndarray
+    """(layers,) rows that were fetched."""
+    updated: np.ndarray
+    """(layers,) rows that were updated."""
+    row_base: np.ndarray
+    """(layers,) where the rows that each layer fetched start in the next two, in their order."""
+    row_index: np.ndarray
+    row_step: np.ndarray
+    head: np.ndarray
+    """(steps,) int32, spikes that wait for their step: a linked list a step."""
+    link: np.ndarray
+    narrow_sums: np.ndarray
+    """(neurons of the first layer,) int16"""
+    wide_sums: np.ndarray
+    """(neurons of the first layer,) int32"""
+
+
+@jit
+def _workspace(plan: Plan) -> _Work:
+    layers = len(plan.k)
+    inputs, hidden = plan.sizes[0], plan.sizes[1]
+    neurons = plan.neuron_base[layers]
+    row_base = np.empty(layers, np.int64)
+    row_base[0] = 0
+    for layer in range(1, layers):
+        row_base[layer] = row_base[layer - 1] + plan.sizes[layer - 1]
+    rows = row_base[layers - 1] + plan.sizes[layers - 1]
+    return _Work(
+        np.empty(inputs, np.int32),
+        np.zeros(neurons, np.bool_),
+        np.empty(neurons, np.int32),
+        np.empty(neurons, np.int32),
+        np.empty(neurons, np.int32),
+        np.empty(neurons, np.int8),
+        np.empty(plan.sizes[1:].max(), np.int8),
+        np.empty(plan.sizes.max(), np.int64),
+        np.empty(layers, np.int64),
+        np.empty(layers, np.int64),
+        row_base,
+        np.empty(rows, np.int64),
+        np.empty(rows, np.int32),
+        np.empty(plan.steps, np.int32),
+        np.empty(max(inputs, hidden), np.int32),
+        np.empty(hidden, np.int16),
+        np.empty(hidden, np.int32),
+    )
+
+
+@jit
+def _present(plan: Plan, limit: int, work: _Work) -> tuple[int, int]:
+    """Let the first spikes wait for their steps; return the first step and layer to simulate."""
+    sample, left_out, arrivals, sums = work.sample, work.left_out, work.arrivals, work.wide_sums
+    head, link = work.head, work.link
+    head[:] = -1
+    # Lists are filled from the end, so that they ascend.
+    _, meeting = _meeting(sample)
+    if meeting == NEVER or len(plan.k) == 1:
+        begin = plan.steps - 1
+        for i in range(len(sample) - 1, -1, -1):
+            if sample[i] >= 0 and plan.has_row[i]:
+                link[i] = head[sample[i]]
+                head[sample[i]] = i
+                begin = min(begin, sample[i])
+        return begin, 0
+    # The table gives the spikes of layer 0; the simulation starts with layer 1.
+    count = _list_rows(plan, sample, arrivals)
+    work.fetched[0] = count
+    work.row_index[:count] = arrivals[:count]
+    work.row_step[:count] = meeting
+    if count * limit < 1 << 15:
+        _sum_rows(plan.weights, arrivals, count, work.narrow_sums)
+        sums[:] = work.narrow_sums
+    else:
+        _sum_rows(plan.weights, arrivals, count, sums)
+    count = 0
+    for j in range(len(sums)):
+        arrivals[count] = j
+        count += (sums[j] >= plan.least) & ~left_out[j]
+    for index in range(count - 1, -1, -1):
+        j = arrivals[index]
+        step = meeting + plan.delays[sums[j]]
+        if step < plan.steps:
+            link[j] = head[step]
+            head[step] = j
+    return meeting, 1
+
+
+@jit
+def _run(plan: Plan, learning: Learning, label: int, work: _Work) -> tuple[int, int, bool, int]:
+    """Run a sample to its stop step; return the answer's label, step and fired, and that step."""
+    begin, level = _present(plan, learning.limits[0], work)
+    layers = len(plan.k)
+    outputs, neurons = plan.neuron_base[layers - 1], plan.neuron_base[layers]
+    current, membrane, when, arrivals = work.current, work.membrane, work.when, work.arrivals
+    current[plan.neuron_base[level] :] = 0
+    for layer in range(level, layers):
+        membrane[plan.neuron_base[layer] : plan.neuron_base[layer + 1]] = plan.start[layer]
+    winner, decision, fired = 0, -1, False
+    stop = plan.steps - 1
+    step = begin
+    while step <= stop:
+        count = 0
+        waiting = work.head[step]
+        while waiting >= 0:
+            arrivals[count] = waiting
+            count += 1
+            if level > 0:
+                when[waiting] = step
+            waiting = work.link[waiting]
+        for layer in range(level, layers):
+            low, high = plan.neuron_base[layer], plan.neuron_base[layer + 1]
+            first = work.row_base[layer] + work.fetched[layer]
+            work.row_index[first : first + count] = arrivals[:count]
+            work.row_step[first : first + count] = step
+            work.fetched[layer] += count
+            state = _Layer(
+                plan.weights[plan.weight_base[layer] :],
+                plan.k[layer],
+                plan.floor[layer],
+                current[low:high],
+                membrane[low:high],
+                when[low:high],
+            )
+            count = _step(state, step, arrivals, count)
+            if layer < layers - 1:
+                kept = 0
+                for index in range(count):
+                    j = arrivals[index]
+                    arrivals[kept] = j
+                    kept += not work.left_out[low + j]
+                count = kept
+        if decision < 0 and (count > 0 or step == plan.steps - 1):
+            decision, fired = step, count > 0
+            if count == 0:  # all outputs contend
+                count = neurons - outputs
+                arrivals[:count] = np.arange(count)
+            winner = _winner(membrane[outputs:], arrivals, count)
+        if when[label] == step:
+            stop = min(step + learning.margin, plan.steps - 1)
+        step += 1
+    return winner, decision, fired, stop
+
+
+@jit
+def _judge(plan: Plan, label: int, work: _Work) -> bool:
+    """Write the errors of the outputs; return whether there is anything to learn."""
+    outputs = plan.neuron_base[len(plan.k) - 1]
+    errors, when = work.errors, work.when
+    erred = when[label] == NEVER
+    for j in range(outputs, len(errors)):
+        errors[j] = -(when[j] != NEVER)
+        erred |= (errors[j] < 0) & (j != label)
+    errors[label] = 1
+    return erred
+
+
+@jit
+def _update(plan: Plan, learning: Learning, missed: bool, work: _Work) -> None:
+    """Update the fetched rows, from the last layer down."""
+    layers = len(plan.k)
+    errors, when, concerned = work.errors, work.when, work.concerned
+    errors[: plan.neuron_base[layers - 1]] = 0
+    for layer in range(layers - 1, -1, -1):
+        low, high = plan.neuron_base[layer], plan.neuron_base[layer + 1]
+        count = high - low
+        if layer < layers - 1:
+            for j in range(low, high):
+                if work.left_out[j]:
+                    when[j] = NEVER
+            if missed and work.fetched[layer + 1] < learning.activity:
+                for j in range(low, high):
+                    if when[j] == NEVER:
+                        errors[j] = 1
+        weights = plan.weights[plan.weight_base[layer] :]
+        at = -1
+        first_row = work.row_base[layer]
+        for index in range(first_row, first_row + work.fetched[layer]):
+            if work.row_step[index] != at:
+                at = work.row_step[index]
+                for j in range(count):
+                    spiked = when[low + j]
+                    concerned[j] = errors[low + j] * ((spiked >= at) | (spiked == NEVER))
+            row = work.row_index[index]
+            own = weights[row * count : (row + 1) * count]
+            if layer > 0:
+                first = plan.weight_base[layer] + row * count
+                voting = learning.feedback[first : first + count]
+                votes = _votes(voting, concerned[:count], learning.dead_zone, learning.weighted)
+                errors[plan.neuron_base[layer - 1] + row] = (votes > 0) - (votes < 0)
+            if _draw(learning.update) < learning.rates[layer]:
+                _move(own, concerned[:count], learning.changes[layer], learning.limits[layer])
+                work.updated[layer] += 1
+
+
 @jit
 def learn(
     plan: Plan, learning: Learning, samples: np.ndarray, labels: np.ndarray, taught: Taught
 ) -> None:
     """Learn from ``samples``; the weights of ``plan`` and the states of ``learning`` change."""
-    layers = len(plan.k)
-    inputs, hidden, steps = plan.sizes[0], plan.sizes[1], plan.steps
-    neurons = plan.neuron_base[layers]
-    outputs = plan.neuron_base[layers - 1]
-    narrow_sums = np.empty(hidden, np.int16)
-    wide_sums = np.empty(hidden, np.int32)
-    current = np.empty(neurons, np.int32)
-    membrane = np.empty(neurons, np.int32)
-    when = np.empty(neurons, np.int32)
-    errors = np.empty(neurons, np.int8)
-    concerned = np.empty(plan.sizes[1:].max(), np.int8)
-    left_out = np.zeros(neurons, np.bool_)
-    arrivals = np.empty(plan.sizes.max(), np.int64)
-    # What each layer fetched, in order.
-    row_base = np.empty(layers, np.int64)
-    row_base[0] = 0
-    for layer in range(1, layers):
-        row_base[layer] = row_base[layer - 1] + plan.sizes[layer - 1]
-    row_index = np.empty(row_base[layers - 1] + plan.sizes[layers - 1], np.int64)
-    row_step = np.empty(len(row_index), np.int32)
-    # Spikes that wait for their step: a linked list a step.
-    head = np.empty(steps, np.int32)
-    link = np.empty(max(inputs, hidden), np.int32)
-
-    sample = np.empty(inputs, np.int32)
-
+    work = _workspace(plan)
+    outputs = plan.neuron_base[len(plan.k) - 1]
     for b in range(len(samples)):
-        sample[:] = samples[b]
+        work.sample[:] = samples[b]
+        work.when[:] = NEVER
         label = outputs + labels[b]
-        when[:] = NEVER
-        head[:] = -1
-        fetched = taught.rows[b]
-        fetched[:] = 0
-        taught.updated[b] = 0
-        _leave_out(learning.leave_out, plan, learning.dropout, left_out)
+        work.fetched[:] = 0
+        work.updated[:] = 0
+        _leave_out(learning.leave_out, plan, learning.dropout, work.left_out)
         if learning.input_dropout > 0:
-            _leave_out_inputs(learning, sample, steps)
-
-        # Lists are filled from the end, so that they ascend.
-        _, meeting = _meeting(sample)
-        begin = steps - 1
-        level = 0
-        if meeting != NEVER and layers > 1:
-            count = _list_rows(plan, sample, arrivals)
-            fetched[0] = count
-            row_index[:count] = arrivals[:count]
-            row_step[:count] = meeting
-            if count * learning.limits[0] < 1 << 15:
-                _sum_rows(plan.weights, arrivals, count, narrow_sums)
-                wide_sums[:] = narrow_sums
-            else:
-                _sum_rows(plan.weights, arrivals, count, wide_sums)
-            count = 0
-            for j in range(hidden):
-                arrivals[count] = j
-                count += (wide_sums[j] >= plan.least) & ~left_out[j]
-            for index in range(count - 1, -1, -1):
-                j = arrivals[index]
-                step = meeting + plan.delays[wide_sums[j]]
-                if step < steps:
-                    link[j] = head[step]
-                    head[step] = j
-            begin = meeting
-            level = 1
-        else:
-            for i in range(inputs - 1, -1, -1):
-                if sample[i] >= 0 and plan.has_row[i]:
-                    link[i] = head[sample[i]]
-                    head[sample[i]] = i
-                    begin = min(begin, sample[i])
-
-        current[plan.neuron_base[level] :] = 0
-        for layer in range(level, layers):
-            membrane[plan.neuron_base[layer] : plan.neuron_base[layer + 1]] = plan.start[layer]
-
-        # Run to the stop step.
-        decided = False
-        stop = steps - 1
-        step = begin
-        while step <= stop:
-            count = 0
-            waiting = head[step]
-            while waiting >= 0:
-                arrivals[count] = waiting
-                count += 1
-                if level > 0:
-                    when[waiting] = step
-                waiting = link[waiting]
-            for layer in range(level, layers):
-                low, high = plan.neuron_base[layer], plan.neuron_base[layer + 1]
-                first = row_base[layer] + fetched[layer]
-                row_index[first : first + count] = arrivals[:count]
-                row_step[first : first + count] = step
-                fetched[layer] += count
-                state = _Layer(
-                    plan.weights[plan.weight_base[layer] :],
-                    plan.k[layer],
-                    plan.floor[layer],
-                    current[low:high],
-                    membrane[low:high],
-                    when[low:high],
-                )
-                count = _step(state, step, arrivals, count)
-                if layer < layers - 1:
-                    kept = 0
-                    for index in range(count):
-                        j = arrivals[index]
-                        arrivals[kept] = j
-                        kept += not left_out[low + j]
-                    count = kept
-            if not decided and (count > 0 or step == steps - 1):
-                decided = True
-                taught.step[b] = step
-                taught.fired[b] = count > 0
-                if count == 0:  # all outputs contend
-                    count = neurons - outputs
-                    arrivals[:count] = np.arange(count)
-                taught.label[b] = _winner(membrane[outputs:], arrivals, count)
-            if when[label] == step:
-                stop = min(step + learning.margin, steps - 1)
-            step += 1
+            _leave_out_inputs(learning, work.sample, plan.steps)
+        winner, decision, fired, stop = _run(plan, learning, label, work)
+        erred = _judge(plan, label, work)
+        if erred:
+            _update(plan, learning, work.when[label] == NEVER, work)
+        taught.label[b], taught.step[b], taught.fired[b] = winner, decision, fired
         taught.stop[b] = stop
-
-        missed = when[label] == NEVER
-        erred = missed
-        for j in range(outputs, neurons):
-            errors[j] = -(when[j] != NEVER)
-            erred |= (errors[j] < 0) & (j != label)
-        errors[label] = 1
         taught.erred[b] = erred
-        if not erred:
-            continue
-        errors[:outputs] = 0
-        for layer in range(layers - 1, -1, -1):
-            low, high = plan.neuron_base[layer], plan.neuron_base[layer + 1]
-            count = high - low
-            if layer < layers - 1:
-                for j in range(low, high):
-                    if left_out[j]:
-                        when[j] = NEVER
-                if missed and fetched[layer + 1] < learning.activity:
-                    for j in range(low, high):
-                        if when[j] == NEVER:
-                            errors[j] = 1
-            weights = plan.weights[plan.weight_base[layer] :]
-            at = -1
-            for index in range(row_base[layer], row_base[layer] + fetched[layer]):
-                if row_step[index] != at:
-                    at = row_step[index]
-                    for j in range(count):
-                        spiked = when[low + j]
-                        concerned[j] = errors[low + j] * ((spiked >= at) | (spiked == NEVER))
-                row = row_index[index]
-                own = weights[row * count : (row + 1) * count]
-                if layer > 0:
-                    first = plan.weight_base[layer] + row * count
-                    voting = learning.feedback[first : first + count]
-                    votes = _votes(voting, concerned[:count], learning.dead_zone, learning.weighted)
-                    errors[plan.neuron_base[layer - 1] + row] = (votes > 0) - (votes < 0)
-                if _draw(learning.update) < learning.rates[layer]:
-                    _move(own, concerned[:count], learning.changes[layer], learning.limits[layer])
-                    taught.updated[b, layer] += 1
+        taught.rows[b] = work.fetched
+        taught.updated[b] = work.updated
