@@ -367,8 +367,8 @@ def sweep(points: "Sweep") -> "Figure":
         axis.set_xticks(lanes, [str(count) for count in lanes], minor=False)
         axis.set_xticks([], minor=True)
         axis.set(xlabel="lanes", ylabel=label)
-    axes[0].set_ylim(bottom=0)
-    axes[1].set_ylim(bottom=0)
+    for axis in axes[:2]:
+        axis.set_ylim(0, 1.05 * axis.get_ylim()[1])
     # Nothing has no logarithm.
     if any(not outcome.error for outcome in points.outcomes):
         axes[2].set_yscale("log")
