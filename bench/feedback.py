@@ -56,7 +56,7 @@ def learn(
         )
     learner = Learner(
         network,
-        Rule([0] * layers),
+        Rule.at_rest(layers),
         Progress.start(layers, seed),
         feedback="popcount" if feedback == "frozen" else feedback,
     )

@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> dict:
     core = CoreSimulation(image)
     layers = len(network.layers)
     start = Progress.start(layers)
-    learner = Learner(image.network(), Rule([0] * layers), start, has_row=used)
+    learner = Learner(image.network(), Rule.at_rest(layers), start, has_row=used)
     core.progress = start
 
     _, plain_cycles = core.infer(samples[:BATCH])

@@ -73,7 +73,7 @@ def check(config: Config, networks: int, seed: int) -> dict[str, int]:
             network = image.network()
             has_row = unpack_row_map(image.regions["row_map"], config) >= 0
             progress = Progress.start(layers, int(rng.integers(1 << 32)))
-            rule = Rule([0] * layers, margin=0)
+            rule = Rule.at_rest(layers)
             learner = ClockedLearner(config, network, rule, progress, has_row=has_row)
             core.progress = progress
             for _ in range(RULES):

@@ -220,7 +220,7 @@ def open_pupil(network: Network, port: str | None) -> Iterator[Pupil]:
     config = learning_config(network, has_row=has_row) if is_virtual(port) else None
     with firstspike.open(port, config=config) as device:
         device.load(network, has_row=has_row)
-        device.start_learning(Rule([0] * layers, margin=0), Progress.start(layers))
+        device.start_learning(Rule.at_rest(layers), Progress.start(layers))
         yield Pupil(device.learn, lambda x: device.infer(x).label)
 
 

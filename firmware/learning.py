@@ -98,6 +98,11 @@ class Rule:
         return values | {f"rate_{index}": rate for index, rate in enumerate(self.rates)}
 
     @classmethod
+    def at_rest(cls, layers: int) -> Self:
+        """A rule for ``layers`` layers that updates nothing, until another is given."""
+        return cls([0] * layers, margin=0)
+
+    @classmethod
     def from_registers(cls, values: dict[str, int], config: Config) -> Self:
         """Invert :meth:`registers`."""
         return cls(

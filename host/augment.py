@@ -1,4 +1,4 @@
-"""Random distortions of images: affine maps and elastic fields, drawn anew for every epoch."""
+"""Random changes of images, drawn anew for every epoch: shifts, affine maps, elastic fields."""
 
 from dataclasses import dataclass
 
@@ -6,9 +6,19 @@ import numpy as np
 
 from .jit import jit
 
-__all__ = ["Distortion"]
+__all__ = ["Distortion", "shifted"]
 
 _GRID = 5
+
+
+def shifted(images: np.ndarray, most: int, random: np.random.Generator) -> np.ndarray:
+    """Copies of images, (n, height, width), each moved by up to ``most`` pixels either way."""
+    count, height, width = images.shape
+    padded = np.pad(images, ((0, 0), (most, most), (most, most)))
+    down, right = random.integers(0, 2 * most + 1, (2, count, 1, 1))
+    rows = down + np.arange(height)[:, None]
+    columns = right + np.arange(width)
+    return padded[np.arange(count)[:, None, None], rows, columns]
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from .sim.jit import compiled
-
 __all__ = ["jit"]
 
 _Function = TypeVar("_Function", bound=Callable)
@@ -16,4 +14,6 @@ def jit(function: _Function) -> _Function:
     Floating point as numpy has it (a division by zero is no exception), with sums in any order so
     that loops use the processor's vectors.
     """
+    from .sim.jit import compiled
+
     return compiled(function, error_model="numpy", fastmath={"nsz", "arcp", "contract", "reassoc"})

@@ -9,7 +9,7 @@ import firstspike
 import numpy as np
 import pytest
 from firstspike import cli, encode
-from firstspike.augment import Distortion
+from firstspike.augment import Distortion, shifted
 from firstspike.commands import common
 from firstspike.compile import compile
 from firstspike.firmware.config import Config
@@ -23,7 +23,6 @@ from firstspike.learning import (
     initial_network,
     learning_config,
     new_learner,
-    shifted,
     suggested_schedule,
 )
 from firstspike.sim.pty import PseudoTerminal

@@ -75,7 +75,7 @@ def test_it_learns_as_the_golden_learner_does(seed, simulation):
     simulation.load(image)
     network = image.network()
     progress = Progress.start(len(config.layers), seed=seed)
-    rule = Rule([0] * len(config.layers), margin=0)
+    rule = Rule.at_rest(len(config.layers))
     has_row = unpack_row_map(image.regions["row_map"], config) >= 0
     learner = ClockedLearner(config, network, rule, progress, has_row=has_row)
     simulation.progress = progress
