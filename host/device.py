@@ -374,7 +374,7 @@ class Device:
             )
         if samples.dtype.kind not in "iu":
             raise DataError(f"samples have dtype {samples.dtype}, but spike steps are integers")
-        steps = self.image.registers["steps"] if self.image else self.read_register("steps")
+        steps = self._register_of_model("steps")
         if samples.size and not (samples.min() >= NEVER and samples.max() < steps):
             raise DataError(
                 f"spike steps run from {samples.min()} to {samples.max()}, but the model on "
@@ -384,6 +384,12 @@ class Device:
         self.config.check_samples(samples)
         missing = built - samples.shape[1]
         return np.pad(samples.astype(np.int32), ((0, 0), (0, missing)), constant_values=NEVER)
+
+    def _register_of_model(self, name: str) -> int:
+        """What a register of the model holds, though the device may be reset at any moment."""
+        if self.image is not None:
+            return self.image.registers[name]
+        return self._loaded.consistently(lambda: self._memory.read_register(name))
 
     # Learning
 
@@ -528,7 +534,7 @@ class Device:
                 f"labels are {labels.dtype} of shape {labels.shape}, but {batch} samples need "
                 f"integers of shape ({batch},)"
             )
-        classes = self.read_register("classes")
+        classes = self._register_of_model("classes")
         if batch and not (labels.min() >= 0 and labels.max() < classes):
             wrong = int(np.argmax((labels < 0) | (labels >= classes)))
             raise DataError(

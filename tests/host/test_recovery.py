@@ -228,6 +228,30 @@ def test_reset_in_the_first_lessons(unsteady):
     assert device.statistics.resets > 20
 
 
+def test_reset_before_the_first_lesson(unsteady):
+    """What is asked of a device before the batch is not taken from one that has lost its model."""
+    device, board = unsteady
+    few = slice(0, 20)
+    learner = Learner(NETWORK, RULE, START)
+    learner.learn(SAMPLES[few], LABELS[few])
+    with open_on(board) as other:
+        for reads in range(30):
+            device.load(NETWORK)
+            set_off(board, {"reads": reads, "power": bool(reads % 2)})
+            device.learn(SAMPLES[few], LABELS[few], RULE, START)
+            board.reads = None
+            check_state(device, learner)
+
+            device.load(NETWORK)
+            set_off(board, {"reads": reads, "power": bool(reads % 2)})
+            try:
+                other.learn(SAMPLES[few], LABELS[few], RULE, START)
+                check_state(other, learner)
+            except LinkError as error:
+                assert "no model is loaded" in str(error)
+            board.reads = None
+
+
 def test_reset_in_later_lessons(unsteady):
     """What was learned is lost, and the device says so instead of learning from what is left."""
     device, board = unsteady
