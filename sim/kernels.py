@@ -367,11 +367,14 @@ def _votes(weights: np.ndarray, errors: np.ndarray, dead_zone: int, weighted: bo
 @jit
 def _move(weights: np.ndarray, errors: np.ndarray, change: int, limit: int) -> None:
     """Update one weight row."""
-    # 16 bits are enough, and leave room for many in a vector.
-    step, most = np.int16(change), np.int16(limit)
+    # All in 8 bits, so that a vector holds as many weights as it can.
+    step, most, least = np.int8(change), np.int8(limit), np.int8(-limit)
+    above, below = np.int8(limit - change), np.int8(change - limit)
     for j in range(len(weights)):
-        moved = np.int16(weights[j]) + np.int16(errors[j]) * step
-        weights[j] = np.int8(min(max(moved, -most), most))
+        weight, error = weights[j], errors[j]
+        up = most if weight > above else np.int8(weight + step)
+        down = least if weight < below else np.int8(weight - step)
+        weights[j] = up if error > 0 else (down if error < 0 else weight)
 
 
 class _Work(NamedTuple):
