@@ -1,5 +1,5 @@
-"""Learning on the chip, seen from the host: networks to start from, settings that change while it
-learns, passes over the training data, checkpoints.
+"""Learning on the chip, seen from the host: networks to start from, settings that suit them, passes
+over the training data.
 
 The chip does the learning, or the golden learner in its place; ``docs/learning.md`` says how. What
 is here chooses the order of the samples, distorts them and keeps the books, and needs no PyTorch.

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from c_driver import HERE, SOURCES, Driver, compile_c
-from driver_case import CONFIG
 from firstspike.sim.virtual_board import ModelBackend, VirtualBoard
+from small_learner import CONFIG
 
 
 @pytest.fixture(scope="session")

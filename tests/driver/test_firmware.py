@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from driver_case import CONFIG, IMAGE, NETWORK, make_network, make_samples, make_simulation
+from driver_case import IMAGE, make_simulation
 from firstspike.firmware.errors import BuildError, Mismatch
 from firstspike.sim import golden
 from firstspike.sim.pty import PseudoTerminal
 from firstspike.sim.virtual_board import ModelBackend, VirtualBoard
+from small_learner import CONFIG, NETWORK, make_network, make_samples
 
 ROOT = Path(__file__).parents[2]
 

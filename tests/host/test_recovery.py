@@ -5,12 +5,9 @@ import struct
 import firstspike
 import numpy as np
 import pytest
-from firstspike.firmware.config import Config
 from firstspike.firmware.errors import DeviceReset, LinkError, Mismatch, NoReply
-from firstspike.firmware.formats import NEVER
 from firstspike.firmware.framing import FrameDecoder
-from firstspike.firmware.learning import Progress, Rule
-from firstspike.firmware.network import Layer, Network
+from firstspike.firmware.learning import Rule
 from firstspike.firmware.protocol import Op, split_memory_address
 from firstspike.firmware.registers import register_map
 from firstspike.learning import Fit, Schedule
@@ -20,33 +17,7 @@ from firstspike.sim.engine import AcceleratorSimulation
 from firstspike.sim.fast_learner import Learner
 from firstspike.sim.virtual_board import ModelBackend, VirtualBoard
 from firstspike.transport import VIRTUAL_BAUD
-
-RULE = Rule([30_000, 50_000], margin=2, dropout=9000, activity=3, input_dropout=4000, dead_zone=5)
-START = Progress.start(2, seed=9)
-
-
-def make_network(seed=5):
-    """20-12-5."""
-    random = np.random.default_rng(seed)
-    layers = [
-        Layer(random.integers(-30, 60, (20, 12)), 3, 300),
-        Layer(random.integers(-50, 80, (12, 5)), 2, 250),
-    ]
-    return Network(layers, steps=24)
-
-
-NETWORK = make_network()
-CONFIG = Config.for_network(NETWORK, [4, 3], buffer_bytes=512, learning=True)
-
-
-def make_samples(count, seed=6):
-    """Samples of both kinds of requests, and labels."""
-    random = np.random.default_rng(seed)
-    samples = random.integers(0, NETWORK.steps, (count, NETWORK.inputs)).astype(np.int32)
-    samples[random.random(samples.shape) < 0.5] = NEVER
-    samples[::3] = np.where(samples[::3] >= 0, 0, NEVER)
-    return samples, random.integers(0, NETWORK.outputs, count)
-
+from small_learner import CONFIG, NETWORK, RULE, START, make_network, make_samples
 
 SAMPLES, LABELS = make_samples(120)
 EXPECTED = fast.infer(NETWORK, SAMPLES)
