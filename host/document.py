@@ -154,10 +154,16 @@ def html_page(title: str, lead: str, parts: Iterable[str]) -> str:
 def html_table(rows: Sequence[Sequence[str]]) -> str:
     """A table whose first row is its head."""
     head, *body = (
-        "".join(f"<{tag}>{html.escape(cell)}" for cell in row)
+        "".join(_html_cell(tag, cell) for cell in row)
         for tag, row in zip(["th"] + ["td"] * (len(rows) - 1), rows, strict=True)
     )
     return "<table>\n" + "\n".join(f"<tr>{row}" for row in [head, *body]) + "\n</table>"
+
+
+def _html_cell(tag: str, text: str) -> str:
+    """A cell. A digest in it may be broken anywhere, a number may not."""
+    is_long = any(len(word) > _LONG_WORD for word in text.split())
+    return f"<{tag}{' class=long' if is_long else ''}>{html.escape(text)}"
 
 
 def html_list(items: Iterable[str]) -> str:
@@ -172,6 +178,9 @@ def html_figure(name: str, figure: "Figure") -> str:
     return f"<h2>{html.escape(name)}</h2>\n{plots.to_svg(figure)}"
 
 
+#: Characters of a word that no column can be as wide as.
+_LONG_WORD = 32
+
 _HEAD = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -182,7 +191,7 @@ body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: auto; pa
 table {{ border-collapse: collapse; }}
 th, td {{ padding: .2rem 1rem .2rem 0; border-bottom: 1px solid #ddd; text-align: right; }}
 th:first-child, td:first-child {{ text-align: left; white-space: nowrap; }}
-td {{ overflow-wrap: anywhere; }}
+.long, li {{ overflow-wrap: anywhere; }}
 svg {{ max-width: 100%; height: auto; }}
 .small {{ color: #555; font-size: .85rem; }}
 </style>

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from firstspike.document import html_table
 from firstspike.firmware.errors import DataError, FirstspikeError
 from firstspike.firmware.network import Layer, Network
 from firstspike.report import PUBLISHED, Report
@@ -114,3 +115,9 @@ def test_labels_that_no_output_stands_for():
     sentence = f"labels run to {case.network.outputs}, but the network has {case.network.outputs}"
     with pytest.raises(DataError, match=sentence):
         Report(case.network, inference, labels, "noise")
+
+
+def test_a_digest_may_be_broken_and_a_number_may_not():
+    digest = 64 * "a"
+    page = html_table([["bitstream", "LUT"], [f"SHA-256 {digest}", "4831"]])
+    assert f"<td class=long>SHA-256 {digest}<td>4831" in page
