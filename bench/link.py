@@ -102,7 +102,7 @@ def main() -> int:
     lanes = [int(count) for count in arguments.lanes.split(",")]
     config = Config.for_network(
         network,
-        lanes if len(lanes) > 1 else lanes[0],
+        lanes,
         neuron=arguments.neuron,
         learning=arguments.learning,
     )

@@ -185,8 +185,6 @@ def configure(
         lanes = [board.lanes, *[board.later_lanes] * (len(network.layers) - 1)]
         if learning:
             lanes[:-1] = [count - count % DROPOUT_DRAWS for count in lanes[:-1]]
-    elif len(lanes) == 1:
-        lanes = [lanes[0]] * len(network.layers)
     if neuron == "auto":
         in_step_0 = network.meta.get("encoding", {}).get("kind") == "binary"
         neuron = "sum" if in_step_0 and len(network.layers) > 1 else "current"

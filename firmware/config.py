@@ -364,8 +364,8 @@ class Config:
         Parameters
         ----------
         network : Network
-        lanes : int or one int a layer
-            Cut to the number of neurons where a layer has fewer.
+        lanes : int or sequence of int
+            For all layers, or one for each. Cut to the number of neurons where a layer has fewer.
         buffer_bytes : int, optional
             Default: 4096, or as much as the longest frame needs.
         neuron : str
@@ -375,7 +375,9 @@ class Config:
         learning : bool
             Build what learns; then currents are as wide as any weights may need.
         """
-        counts = [lanes] * len(network.layers) if isinstance(lanes, int) else list(lanes)
+        counts = [lanes] if isinstance(lanes, int) else list(lanes)
+        if len(counts) == 1:
+            counts *= len(network.layers)
         if len(counts) != len(network.layers):
             raise DataError(
                 f"{len(counts)} lane counts were given, but the network has "

@@ -343,9 +343,8 @@ def load_config(options: argparse.Namespace, network: Network | None) -> Config:
         return read_config(Path(options.config))
     if network is None:
         raise DataError("there is nothing to build for; give a network or --config")
-    lanes = options.lanes[0] if len(options.lanes) == 1 else options.lanes
     return Config.for_network(
-        network, lanes, neuron=options.neuron, ways=options.ways, learning=options.learning
+        network, options.lanes, neuron=options.neuron, ways=options.ways, learning=options.learning
     )
 
 

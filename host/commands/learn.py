@@ -239,8 +239,8 @@ def run(options: argparse.Namespace) -> None:
     else:
         state = network if resume is None else resume.network
         has_row = None if resume is None else resume.has_row
-        lanes = options.lanes[0] if len(options.lanes) == 1 else options.lanes
-        config = learning_config(state, lanes, has_row) if is_virtual(options.port) else None
+        virtual = is_virtual(options.port)
+        config = learning_config(state, options.lanes, has_row) if virtual else None
         with open_device(options.port, baud=options.baud, config=config) as device:
             if resume is None:
                 device.load(network, progress=not options.quiet)

@@ -123,6 +123,7 @@ def test_for_network_is_the_smallest_that_fits() -> None:
         assert bits == layer.weight_bits or not (
             -(1 << (bits - 2)) <= low and high < 1 << (bits - 2)
         )
+    assert Config.for_network(network, [2]) == Config.for_network(network, 2)
     with pytest.raises(DataError, match=r"3 lane counts .* layers; give one for all layers or "):
         Config.for_network(network, lanes=[1, 2, 3])
 
